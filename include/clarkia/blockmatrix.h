@@ -1,0 +1,50 @@
+#pragma once
+#include <clarkia/base.h>
+
+/*
+  CkBlockMatrix: a symmetric (or general, for eigenvectors) n x n matrix of doubles, block-cyclic over the ranks on a
+  nearly square process grid, as ScaLAPACK and ELPA want it. Only entries of the lower triangle are defined until
+  CkBlockMatrixSymmetrize(). Local blocks above 2^31 - 1 entries are refused with the rank count that works.
+*/
+typedef struct _p_CkBlockMatrix *CkBlockMatrix;
+
+typedef enum { CK_SOLVER_SCALAPACK, CK_SOLVER_ELPA } CkEigenSolver;
+
+PetscErrorCode CkBlockMatrixCreate(MPI_Comm comm, PetscInt n, CkBlockMatrix *A); /* all zero; collective */
+PetscErrorCode CkBlockMatrixDestroy(CkBlockMatrix *A);
+PetscErrorCode CkBlockMatrixDuplicate(CkBlockMatrix A, CkBlockMatrix *B); /* copies the values */
+PetscErrorCode CkBlockMatrixGetSize(CkBlockMatrix A, PetscInt *n);
+/* Bytes per rank of one matrix of order n on the communicator's grid, and of the solver's work space; for -dry_run. Not
+ * collective. */
+PetscErrorCode CkBlockMatrixMemory(MPI_Comm comm, PetscInt n, PetscBool vectors, CkEigenSolver solver, double *matrix,
+                                   double *work);
+
+/*
+  A += alpha R'R (lower triangle): R is [k x n], row-major with leading dimension ld, the same on all ranks.
+  Not collective: every rank updates its own blocks (owner computes), so the bits depend on the sequence of updates
+  alone. Serves both routes: rows = samples for D (n = d), rows = weights for the Gram matrix (n = N).
+*/
+PetscErrorCode CkBlockMatrixAddOuter(CkBlockMatrix A, PetscInt k, const double *R, PetscInt ld, double alpha);
+PetscErrorCode CkBlockMatrixScale(CkBlockMatrix A, double alpha);
+PetscErrorCode CkBlockMatrixTrace(CkBlockMatrix A, double *trace);        /* collective */
+PetscErrorCode CkBlockMatrixFrobenius(CkBlockMatrix A, double *norm);     /* of the symmetric matrix; collective */
+PetscErrorCode CkBlockMatrixDiagonal(CkBlockMatrix A, double diagonal[]); /* all n on every rank; collective */
+PetscErrorCode CkBlockMatrixSymmetrize(CkBlockMatrix A);                  /* fills the upper triangle; collective */
+/* Y = A X for the symmetric matrix (lower triangle read): X, Y [m x n], one vector a row, replicated on all ranks;
+ * collective. */
+PetscErrorCode CkBlockMatrixMultiply(CkBlockMatrix A, PetscInt m, const double *X, double *Y);
+/* rows first..first+count of the lower-or-full matrix to all ranks: [count x n]; for tests and small matrices;
+ * collective. */
+PetscErrorCode CkBlockMatrixGetRows(CkBlockMatrix A, PetscInt first, PetscInt count, double *rows);
+/* Entry setter for tests: every rank gives the whole matrix [n x n]. */
+PetscErrorCode CkBlockMatrixSetAll(CkBlockMatrix A, const double *values);
+
+/*
+  CkBlockMatrixEigen - All eigenvalues of the symmetric matrix, descending, on every rank; A is destroyed (contents).
+  Z (NULL: values only): eigenvectors, column j of Z to values[j]; scalapack: pdsyevd with vectors, pdsyev without;
+  elpa: two-stage, values only (vectors: PETSC_ERR_SUP). Collective. A non-finite entry is an error before the solver is
+  called.
+*/
+PetscErrorCode CkBlockMatrixEigen(CkBlockMatrix A, CkEigenSolver solver, double values[], CkBlockMatrix *Z);
+/* columns first..first+count of Z, one vector a row: [count x n] on every rank; collective. */
+PetscErrorCode CkBlockMatrixGetColumns(CkBlockMatrix Z, PetscInt first, PetscInt count, double *columns);

@@ -1,0 +1,58 @@
+#pragma once
+#include <clarkia/blockmatrix.h>
+#include <clarkia/loss.h>
+#include <petscmat.h>
+
+/*
+  CkDiffusion: D(x) = (1/N) sum_k g_k g_k' - gbar gbar' of a loss at its current point (docs/theory.md, eq. (D.1)), or
+  with -noise_centred false the second moment M = (1/N) sum_k (g_k + l2 x)(g_k + l2 x)', for which the formulas below
+  hold with g_k + l2 x in place of the centred gradient (decision 6). Collective; nothing is cached beyond the loss's
+  norms and gbar. Vectors have the layout of CkLossCreateVec(). With -loss_reproducible everything is the same bits on
+  any number of ranks.
+*/
+typedef struct _p_CkDiffusion *CkDiffusion;
+
+PetscErrorCode CkDiffusionCreate(CkLoss loss, CkDiffusion *D); /* the loss is borrowed, and set up before use */
+PetscErrorCode CkDiffusionSetFromOptions(CkDiffusion D);       /* -noise_centred, -noise_memory, -noise_columns */
+PetscErrorCode CkDiffusionSetCentred(CkDiffusion D, PetscBool centred);
+PetscErrorCode CkDiffusionDestroy(CkDiffusion *D);
+PetscErrorCode CkDiffusionRegisterOptions(void);
+PetscErrorCode CkDiffusionGetLoss(CkDiffusion D, CkLoss *loss);
+PetscErrorCode CkDiffusionGetCentred(CkDiffusion D, PetscBool *centred);
+
+/* Y_j = D v_j, Y not V: one pass for all m (decision 3), cut into groups of columns by -noise_columns and
+ * -noise_memory; one pass more where the norms of this point are not known yet. */
+PetscErrorCode CkDiffusionApply(CkDiffusion D, PetscInt m, const Vec V[], Vec Y[]);
+/* A PETSc shell matrix with MatMult, MatMultTranspose, MATPRODUCT_AB and _AtB with MATDENSE, MatGetDiagonal; symmetric,
+ * positive semi-definite. Holds a borrowed D; the caller destroys it. */
+PetscErrorCode CkDiffusionGetMat(CkDiffusion D, Mat *A);
+/* tr D = (1/N) sum |g_k|^2 - |gbar|^2 from the squared norms; no pass where they are known, else one. */
+PetscErrorCode CkDiffusionTrace(CkDiffusion D, double *trace);
+/* gbar without weight decay; no pass where the norms are known, else one. */
+PetscErrorCode CkDiffusionMean(CkDiffusion D, Vec gbar);
+/* D_ii, one pass and that of the norms. */
+PetscErrorCode CkDiffusionDiagonal(CkDiffusion D, Vec diagonal);
+/* Trace of the diagonal block of each trainable tensor of the net, in table order (landscapes: one number). traces:
+ * room for all (NULL: only count); n out. Passes as for the diagonal. */
+PetscErrorCode CkDiffusionLayerTraces(CkDiffusion D, PetscInt *n, double traces[]);
+/* out = sqrt(D) xi as N^-1/2 Gc' z, z_k = standard normal number k of (seed, CK_RANDOM_NOISE, replica, step):
+ * covariance exactly D. One pass. */
+PetscErrorCode CkDiffusionSample(CkDiffusion D, uint64_t seed, PetscInt replica, PetscInt step, Vec out);
+/* The same linear map for given z [N], the same on all ranks. */
+PetscErrorCode CkDiffusionApplyRoot(CkDiffusion D, const double z[], Vec out);
+/* Dense D, d x d, lower triangle, float64 sums; one pass. Too large for the memory limit: user error. */
+PetscErrorCode CkDiffusionDense(CkDiffusion D, CkBlockMatrix *A);
+/* K = (1/N) P G G' P, N x N; same non-zero spectrum. G is kept in float32 (float64 for a double engine) for as many
+ * weights at a time as -noise_memory allows: passes = ceil(N d 4 / (P memory)). User error as for the dense one. */
+PetscErrorCode CkDiffusionGram(CkDiffusion D, CkBlockMatrix *K);
+/* Eigenvectors of D from those of K: v = Gc'u / sqrt(N lambda); U [m x N] one vector a row, lambda [m] > 0 (user error
+ * where not), one pass for all m (in groups as above). */
+PetscErrorCode CkDiffusionGramVectors(CkDiffusion D, PetscInt m, const double U[], const double lambda[], Vec V[]);
+/* Bytes a rank holds beyond the matrix itself while CkDiffusionDense() (gram: CkDiffusionGram()) runs. Not collective.
+ */
+PetscErrorCode CkDiffusionAssemblyMemory(CkDiffusion D, PetscBool gram, double *bytes);
+/* Passes over the data of CkDiffusionDense() (gram: CkDiffusionGram()). Not collective. */
+PetscErrorCode CkDiffusionAssemblyPasses(CkDiffusion D, PetscBool gram, double *passes);
+/* Bytes a rank holds beyond the vectors themselves, and passes over the data, of a product with m vectors
+ * (CkDiffusionApply(), CkDiffusionGramVectors()), without the norms of the point. Not collective. */
+PetscErrorCode CkDiffusionProductCost(CkDiffusion D, PetscInt m, double *bytes, double *passes);

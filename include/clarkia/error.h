@@ -1,0 +1,46 @@
+#pragma once
+#include <clarkia/base.h>
+
+/*
+  error.h: one clear message, the same non-zero exit code on every rank.
+
+  A *user error* (bad input, a limit exceeded, a full disk) is found collectively: CkCheckAll() reduces the verdict, the
+  lowest failing rank's message is printed once, and every rank returns the same code, so that main() can finalise and
+  exit with CkErrorExitCode(). Messages name the value, the bound and the remedy. Any other error (a bug, a failed call
+  on one rank) keeps PETSc's trace-back, and main() calls MPI_Abort().
+*/
+
+/* CkCheckAll - Collective on comm. If ok is false on any rank, reports the lowest failing rank's message and returns
+   code on all. The format is evaluated only where ok is false. */
+#define CkCheckAll(comm, ok, code, ...)                                                                                \
+  do {                                                                                                                 \
+    PetscErrorCode ck_ierr_ =                                                                                          \
+      CkCheckAllPrivate((comm), (PetscBool) !!(ok), (code), PETSC_FUNCTION_NAME, __FILE__, __LINE__, __VA_ARGS__);     \
+    if (PetscUnlikely(ck_ierr_)) return ck_ierr_;                                                                      \
+  } while (0)
+
+/* CkVerdict: collects the first failure inside rank-local code (a reader, say) without returning from it; hand it to
+ * CkCheckVerdict(). */
+typedef struct {
+  PetscErrorCode code; /* 0: fine */
+  char           message[1024];
+} CkVerdict;
+
+/* Records the first failure only; not collective. */
+void CkVerdictFail(CkVerdict *verdict, PetscErrorCode code, const char format[], ...) PETSC_ATTRIBUTE_FORMAT(3, 4);
+/* Collective: as CkCheckAll() with the verdict of each rank. */
+PetscErrorCode CkCheckVerdict(MPI_Comm comm, const CkVerdict *verdict);
+
+/* Installs the error handler that prints user errors as one line "clarkia: error: ...", on rank 0 of their
+   communicator. To be called before PetscInitialize(), so that errors in option files are covered and -on_error_abort
+   and its like still replace it. */
+PetscErrorCode CkErrorInitialize(void);
+/* Whether a user error also shows the functions it passed through (-error_traceback). */
+void CkErrorSetTraceback(PetscBool traceback);
+/* True after a collectively reported user error: the program may finalise in order. */
+PetscBool CkErrorWasCollective(void);
+/* Process exit code for ierr: 0 for success, else between 1 and 125 and the same on all ranks. */
+int CkErrorExitCode(PetscErrorCode ierr);
+
+PetscErrorCode CkCheckAllPrivate(MPI_Comm, PetscBool ok, PetscErrorCode code, const char function[], const char file[],
+                                 int line, const char format[], ...) PETSC_ATTRIBUTE_FORMAT(7, 8);

@@ -1,0 +1,17 @@
+#pragma once
+#include <clarkia/base.h>
+#include <oneapi/dnnl/dnnl.h>
+#include <oneapi/dnnl/dnnl_debug.h>
+
+/* onednn.h: calls of oneDNN's C API (2.6). A status other than success becomes PETSC_ERR_LIB with the call and the
+   status in the message. */
+#define CkCallDNN(...)                                                                                                 \
+  do {                                                                                                                 \
+    dnnl_status_t ck_dnn_ = (__VA_ARGS__);                                                                             \
+    PetscCheck(ck_dnn_ == dnnl_success, PETSC_COMM_SELF,                                                               \
+               ck_dnn_ == dnnl_out_of_memory ? PETSC_ERR_MEM : PETSC_ERR_LIB, "oneDNN: %s: %s", #__VA_ARGS__,          \
+               dnnl_status2str(ck_dnn_));                                                                              \
+  } while (0)
+
+/* Version, instruction set that oneDNN is allowed to use here, and the engine's own kernels: one line of text. */
+PetscErrorCode CkDNNDescribe(char text[], size_t length);

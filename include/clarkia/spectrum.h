@@ -1,0 +1,79 @@
+#pragma once
+#include <clarkia/diffusion.h>
+#include <clarkia/file.h>
+
+/*
+  CkSpectrum: eigenvalues of D by three routes that check each other, with statistics.
+    dense  - D assembled, d x d, ScaLAPACK or ELPA: all d eigenvalues
+    gram   - N x N Gram matrix: all non-zero eigenvalues
+    krylov - SLEPc on the shell matrix: the leading -spectrum_nev
+  auto: the smaller complete one (dense if d <= N, else gram) if it fits the memory limit, else krylov.
+  A route is one file and one line in spectrum_methods.c. Calls are collective on the loss's communicator.
+*/
+typedef struct _p_CkSpectrum *CkSpectrum;
+
+typedef enum { CK_SPECTRUM_AUTO, CK_SPECTRUM_DENSE, CK_SPECTRUM_GRAM, CK_SPECTRUM_KRYLOV } CkSpectrumMethod;
+
+/* A rank that the computed eigenvalues do not determine: all of them lie above the threshold, and there are more. */
+#define CK_RANK_UNKNOWN (-1)
+
+/* Theory: docs/theory.md, section "Statistics of the spectrum". Implicit zeros count in everything "over d". What needs
+   all non-zero eigenvalues is NaN where complete is false. */
+typedef struct {
+  PetscInt  n; /* eigenvalues computed */
+  PetscInt  dimension, samples;
+  PetscBool complete; /* all non-zero ones are among them */
+  double    trace;    /* of D, from an independent pass over the data */
+  double    frobenius, lambda_max;
+  double    threshold_float32, threshold_float64, threshold_gram32,
+    threshold_1e3; /* lambda_max * (d eps32, d eps64, min(d,N) eps32, 1e-3) */
+  PetscInt rank_float32, rank_float64, rank_gram32, rank_1e3; /* eigenvalues above; CK_RANK_UNKNOWN */
+  double   mean, std; /* over all d, true; std with 1/d. Not complete: mean = trace/d */
+  double   clipped_mean,
+    clipped_std; /* eigenvalues clipped from below at threshold_float32 (theory.md 4.3 of text 003's script) */
+  double participation_ratio; /* (sum lambda)^2 / sum lambda^2; 0 for D = 0 */
+  double stable_rank;         /* trace / lambda_max; 0 for D = 0 */
+  double score;               /* rank/d + var(lambda), rank_gram32 when d eps32 > 0.01 else rank_float32 */
+  double passes, seconds;     /* set by CkSpectrumSolve() */
+} CkSpectrumStatistics;
+
+/* Pure function of n >= 1 descending eigenvalues (the other dimension - n being 0 if complete) and the trace; tested on
+ * its own. passes and seconds are set to 0. PETSC_ERR_ARG_WRONG: not finite or not descending. Not collective. */
+PetscErrorCode CkSpectrumComputeStatistics(PetscInt n, const double values[], PetscInt dimension, PetscInt samples,
+                                           PetscBool complete, double trace, CkSpectrumStatistics *statistics);
+
+PetscErrorCode CkSpectrumCreate(CkDiffusion D, CkSpectrum *spectrum); /* D is borrowed */
+/* -spectrum_method, _solver, _nev, _vectors, _residuals, _check, _partial; -eps_* (SLEPc) for krylov */
+PetscErrorCode CkSpectrumSetFromOptions(CkSpectrum spectrum);
+PetscErrorCode CkSpectrumSetMethod(CkSpectrum spectrum, CkSpectrumMethod method);
+/* Eigenvectors to compute: the k leading ones, or CK_SPECTRUM_ALL. */
+#define CK_SPECTRUM_ALL (-1)
+PetscErrorCode CkSpectrumSetVectors(CkSpectrum spectrum, PetscInt k);
+/* What the table and the file say about the weights and the samples ("Fashion-MNIST train, images 0-3999"); copied. */
+PetscErrorCode CkSpectrumSetDescription(CkSpectrum spectrum, const char weights[], const char samples[]);
+/* Bytes per rank that the samples take (CkDataMemory()), for the plan; 0 if never told. */
+PetscErrorCode CkSpectrumSetDataMemory(CkSpectrum spectrum, double bytes_per_rank);
+PetscErrorCode CkSpectrumRegisterOptions(void);
+/* Method, memory per rank, operations, passes for given sizes: what -dry_run prints and what auto and the memory check
+ * use. Touches no data. */
+PetscErrorCode CkSpectrumPlan(CkSpectrum spectrum, PetscBool print);
+/*
+  CkSpectrumSolve - Plans, checks the memory, solves and checks itself.
+
+  Self-checks (-spectrum_check false leaves them out), each with its bound in the table and in the file; one that fails
+  is an error: trace of the assembled matrix and sum of the eigenvalues against the trace from an independent pass; sum
+  of the eigenvalues and of their squares against the assembled matrix; no eigenvalue below zero; the leading
+  eigenvalues against those of a Krylov solver; |D v - lambda v|_2 / lambda_max with D v from the data.
+  Errors: PETSC_ERR_CONV_FAILED (a check, or SLEPc not converged without -spectrum_partial), PETSC_ERR_MEM (limit),
+  PETSC_ERR_SUP (eigenvectors from ELPA), PETSC_ERR_ARG_OUTOFRANGE (more pairs asked for than there are)
+*/
+PetscErrorCode CkSpectrumSolve(CkSpectrum spectrum);
+PetscErrorCode CkSpectrumGetMethod(CkSpectrum spectrum, CkSpectrumMethod *method);
+/* n eigenvalues, descending, and residuals [n], NaN where none was computed; borrowed, same on every rank. */
+PetscErrorCode CkSpectrumGetValues(CkSpectrum spectrum, PetscInt *n, const double **values, const double **residuals);
+/* The k leading eigenvectors, orthonormal, largest entry positive; borrowed. */
+PetscErrorCode CkSpectrumGetVectors(CkSpectrum spectrum, PetscInt *k, const Vec **vectors);
+PetscErrorCode CkSpectrumGetStatistics(CkSpectrum spectrum, CkSpectrumStatistics *statistics);
+PetscErrorCode CkSpectrumView(CkSpectrum spectrum);               /* the summary table */
+PetscErrorCode CkSpectrumWrite(CkSpectrum spectrum, CkFile file); /* datasets and attributes of docs/formats.md */
+PetscErrorCode CkSpectrumDestroy(CkSpectrum *spectrum);

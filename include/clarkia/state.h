@@ -1,0 +1,28 @@
+#pragma once
+#include <clarkia/net.h>
+
+/*
+  CkState: the weights x [d] and buffers (running means and variances) of one net, float64, replicated on every rank.
+  File: /state/<name>, one dataset a tensor, named and shaped as in a PyTorch state_dict (docs/formats.md).
+  Arrays that are changed through CkStateGetArrays() must stay the same on every rank.
+*/
+typedef struct _p_CkState *CkState;
+
+PetscErrorCode CkStateCreate(MPI_Comm comm, CkNet net, CkState *state);
+PetscErrorCode CkStateDestroy(CkState *state);
+/* Random initial weights as PyTorch's defaults (kaiming-uniform: weight and bias uniform within 1/sqrt(fan_in); batch
+ * norm 1, 0, mean 0, variance 1), a function of seed and tensor. */
+PetscErrorCode CkStateInitialize(CkState state, uint64_t seed);
+/* Writable views, length d and number of buffers; owned by the state. */
+PetscErrorCode CkStateGetArrays(CkState state, double **weights, double **buffers);
+PetscErrorCode CkStateGetNet(CkState state, CkNet *net);
+/* Collective. Another net's file is a user error that names the first tensor that is missing, of another shape, or too
+   many; so are a NaN or infinity (naming tensor and index), a tensor that is not floating-point and a wrong checksum. A
+   failed read leaves the state as it was. float32 tensors are widened; "num_batches_tracked" ones are passed over. */
+PetscErrorCode CkStateRead(CkState state, const char file[]);
+/* Collective, atomic, with provenance, net name, checksum, and epoch and step of the training run as attributes. */
+PetscErrorCode CkStateWrite(CkState state, const char file[], PetscInt epoch, PetscInt step);
+/* Of all weights, then all buffers (CkChecksum()). Not collective. */
+PetscErrorCode CkStateChecksum(CkState state, uint64_t *checksum);
+/* Checks that all weights and buffers are finite; user error naming tensor and index. Collective. */
+PetscErrorCode CkStateCheckFinite(CkState state);

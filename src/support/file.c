@@ -1,0 +1,404 @@
+#include <clarkia/progress.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <file_private.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* file.c: the life of a file: create or open, commit, destroy. Datasets: file_dataset.c; attributes: file_attribute.c.
+ */
+
+#define PIECE_BYTES ((size_t)1 << 30)  /* independent writes above 2 GiB fail */
+#define METADATA_BYTES (4.0 * 1048576) /* room for headers and attributes when free space is checked */
+
+static CkFile open_files = NULL;
+
+static char message[256] = "unknown error";
+
+static herr_t CopyInnermost(unsigned n, const H5E_error2_t *error, void *context)
+{
+  (void)n;
+  (void)context;
+  (void)PetscStrncpy(message, error->desc ? error->desc : "unknown error", sizeof(message));
+  return 1; /* the first one met on the way up is the innermost */
+}
+
+/* HDF5 calls this where it would print its error stack, before a later call clears it. */
+static herr_t KeepMessage(hid_t stack, void *context)
+{
+  (void)context;
+  return H5Ewalk2(stack, H5E_WALK_UPWARD, CopyInnermost, NULL) < 0 ? -1 : 0;
+}
+
+const char *CkHDF5Message(void)
+{
+  return message;
+}
+
+uint64_t CkChecksum(uint64_t hash, const void *data, size_t bytes)
+{
+  const unsigned char *byte = data;
+
+  if (hash == 0) hash = UINT64_C(0xcbf29ce484222325);
+  for (size_t i = 0; i < bytes; ++i) hash = (hash ^ byte[i]) * UINT64_C(0x100000001b3);
+  return hash;
+}
+
+void CkFileFail(CkFile file, const char path[], CkVerdict *verdict, PetscErrorCode code, const char format[], ...)
+{
+  char    text[768];
+  va_list arguments;
+
+  va_start(arguments, format);
+  (void)vsnprintf(text, sizeof(text), format, arguments);
+  va_end(arguments);
+  CkVerdictFail(verdict, code, "%s%s%s: %s", file->name, path ? ":" : "", path ? path : "", text);
+}
+
+void CkFileFailHDF5(CkFile file, const char path[], CkVerdict *verdict, PetscErrorCode code, const char what[])
+{
+  CkFileFail(file, path, verdict, code, "%s (HDF5: %s)", what, CkHDF5Message());
+}
+
+static void FileFree(CkFile file)
+{
+  for (PetscInt i = 0; i < file->n_records; ++i) {
+    (void)PetscFree(file->records[i].path);
+    (void)PetscFree(file->records[i].attribute);
+    if (file->records[i].type > 0) (void)H5Tclose(file->records[i].type);
+  }
+  for (PetscInt i = 0; i < file->n_datasets; ++i) (void)PetscFree(file->datasets[i].path);
+  (void)PetscFree(file->records);
+  (void)PetscFree(file->datasets);
+  file->n_records = file->n_datasets = file->room_records = file->room_datasets = 0;
+}
+
+/* Closes what is open and removes the temporary file. Collective; what fails now changes nothing any more. */
+static void FileAbandon(CkFile file)
+{
+  if (file->temporary && file->rank == 0) (void)unlink(file->temporary);
+  if (file->id >= 0) (void)H5Fclose(file->id);
+  file->id = H5I_INVALID_HID;
+  (void)PetscFree(file->temporary);
+  FileFree(file);
+}
+
+static PetscErrorCode AbandonAll(void)
+{
+  PetscFunctionBeginUser;
+  while (open_files) {
+    CkFile file = open_files;
+
+    PetscCall(CkFileDestroy(&file));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FileNew(MPI_Comm comm, const char name[], CkFile *file)
+{
+  CkFile f;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&f));
+  PetscCall(PetscCommDuplicate(comm, &f->comm, NULL));
+  PetscCallMPI(MPI_Comm_rank(comm, &f->rank));
+  PetscCall(PetscStrallocpy(name, &f->name));
+  CkCallHDF5(H5open());
+  CkCallHDF5(H5Eset_auto2(H5E_DEFAULT, KeepMessage, NULL)); /* failures are told once, by us */
+  f->id = H5I_INVALID_HID;
+  f->piece = PIECE_BYTES;
+  if (!open_files) PetscCall(PetscRegisterFinalize(AbandonAll));
+  f->next = open_files;
+  open_files = f;
+  *file = f;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkFileDestroy(CkFile *file)
+{
+  CkFile *link = &open_files, f = *file;
+
+  PetscFunctionBeginUser;
+  if (!f) PetscFunctionReturn(PETSC_SUCCESS);
+  while (*link && *link != f) link = &(*link)->next;
+  if (*link) *link = f->next;
+  FileAbandon(f);
+  PetscCall(PetscFree(f->name));
+  PetscCall(PetscCommDestroy(&f->comm));
+  PetscCall(PetscFree(f));
+  *file = NULL;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkFileGetName(CkFile file, const char **name)
+{
+  PetscFunctionBeginUser;
+  *name = file->name;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkFileConclude(CkFile file, const CkVerdict *verdict)
+{
+  PetscErrorCode ierr;
+
+  PetscFunctionBeginUser;
+  ierr = CkCheckVerdict(file->comm, verdict);
+  if (ierr && file->temporary) FileAbandon(file);
+  PetscCall(ierr);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkFileCheckOpen(CkFile file, PetscBool writing)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(file->id >= 0, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONGSTATE,
+             "%s is closed: it was committed, or an earlier call failed", file->name);
+  PetscCheck(!writing || file->temporary, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONGSTATE, "%s is open for reading only",
+             file->name);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The folder of a file name, "." if it has none. */
+static void Folder(const char name[], char folder[PETSC_MAX_PATH_LEN])
+{
+  char *slash;
+
+  (void)PetscStrncpy(folder, name, PETSC_MAX_PATH_LEN);
+  slash = strrchr(folder, '/');
+  if (!slash) (void)PetscStrncpy(folder, ".", PETSC_MAX_PATH_LEN);
+  else if (slash == folder) slash[1] = '\0';
+  else *slash = '\0';
+}
+
+/* Rank 0: can the file be put there? */
+static void CheckTarget(CkFile file, CkVerdict *verdict)
+{
+  char        folder[PETSC_MAX_PATH_LEN];
+  struct stat status;
+
+  if (strlen(file->name) + 32 > PETSC_MAX_PATH_LEN) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "the name is longer than %d bytes", PETSC_MAX_PATH_LEN - 32);
+    return;
+  }
+  Folder(file->name, folder);
+  if (!*file->name || file->name[strlen(file->name) - 1] == '/') {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "is the name of a folder, not of a file");
+  } else if (stat(folder, &status)) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "folder %s: %s; create it first", folder, strerror(errno));
+  } else if (!S_ISDIR(status.st_mode)) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "%s is not a folder", folder);
+  } else if (access(folder, W_OK | X_OK)) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "folder %s is not writable: %s", folder, strerror(errno));
+  } else if (!stat(file->name, &status) && !S_ISREG(status.st_mode)) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "exists and is not a regular file");
+  }
+}
+
+static hid_t ParallelAccess(MPI_Comm comm)
+{
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+
+  /* Metadata with checksums (V110), written collectively, so that a failure shows on all ranks alike. */
+  if (access < 0 || H5Pset_fapl_mpio(access, comm, MPI_INFO_NULL) < 0 ||
+      H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0 ||
+      H5Pset_coll_metadata_write(access, true) < 0) {
+    if (access >= 0) (void)H5Pclose(access);
+    return H5I_INVALID_HID;
+  }
+  return access;
+}
+
+hid_t CkFileOpenParallel(MPI_Comm comm, const char name[])
+{
+  hid_t access = ParallelAccess(comm), id;
+
+  if (access < 0) return access;
+  id = H5Fopen(name, H5F_ACC_RDONLY, access);
+  (void)H5Pclose(access);
+  return id;
+}
+
+PetscErrorCode CkFileCreate(MPI_Comm comm, const char name[], CkFile *file)
+{
+  CkVerdict verdict = {0};
+  hid_t     access;
+  char      temporary[PETSC_MAX_PATH_LEN] = "";
+  CkFile    f;
+
+  PetscFunctionBeginUser;
+  *file = NULL;
+  PetscCall(FileNew(comm, name, &f));
+  *file = f;
+  if (f->rank == 0) {
+    CheckTarget(f, &verdict);
+    PetscCall(PetscSNPrintf(temporary, sizeof(temporary), "%s.tmp-%ld", name, (long)getpid()));
+  }
+  PetscCall(CkFileConclude(f, &verdict));
+  PetscCall(CkFileCheckSpace(f, 0));
+  PetscCallMPI(MPI_Bcast(temporary, PETSC_MAX_PATH_LEN, MPI_CHAR, 0, f->comm));
+  PetscCall(PetscStrallocpy(temporary, &f->temporary));
+  access = ParallelAccess(f->comm);
+  f->id = access < 0 ? access : H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+  if (f->id < 0) CkFileFailHDF5(f, NULL, &verdict, PETSC_ERR_FILE_OPEN, "cannot be created");
+  if (access >= 0) (void)H5Pclose(access);
+  PetscCall(CkFileConclude(f, &verdict));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Rank 0: is it there, readable and HDF5? */
+static void CheckSource(CkFile file, CkVerdict *verdict)
+{
+  struct stat status;
+  int         descriptor;
+
+  if (stat(file->name, &status)) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "%s", strerror(errno));
+  } else if (!S_ISREG(status.st_mode)) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "is not a regular file");
+  } else if ((descriptor = open(file->name, O_RDONLY | O_CLOEXEC)) < 0) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "cannot be read: %s", strerror(errno));
+  } else {
+    (void)close(descriptor);
+    if (H5Fis_hdf5(file->name) <= 0) {
+      CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_UNEXPECTED, "is not an HDF5 file (%lld bytes)",
+                 (long long)status.st_size);
+    }
+  }
+}
+
+PetscErrorCode CkFileOpen(MPI_Comm comm, const char name[], CkFile *file)
+{
+  CkVerdict verdict = {0};
+  CkFile    f;
+
+  PetscFunctionBeginUser;
+  *file = NULL;
+  PetscCall(FileNew(comm, name, &f));
+  *file = f;
+  if (f->rank == 0) CheckSource(f, &verdict);
+  PetscCall(CkFileConclude(f, &verdict));
+  f->id = CkFileOpenParallel(f->comm, name);
+  if (f->id < 0) {
+    CkFileFailHDF5(f, NULL, &verdict, PETSC_ERR_FILE_READ, "cannot be opened; truncated or damaged?");
+  }
+  PetscCall(CkFileConclude(f, &verdict));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkFileCheckSpace(CkFile file, double bytes)
+{
+  CkVerdict      verdict = {0};
+  struct statvfs status;
+  char           folder[PETSC_MAX_PATH_LEN], need[32], available[32];
+
+  PetscFunctionBeginUser;
+  if (file->rank == 0) {
+    Folder(file->name, folder);
+    if (statvfs(folder, &status)) {
+      CkFileFail(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "folder %s: %s", folder, strerror(errno));
+    } else {
+      const double free_bytes = (double)status.f_bavail * (double)status.f_frsize;
+      const double needed = file->reserved + bytes + METADATA_BYTES;
+
+      CkFormatBytes(needed, need);
+      CkFormatBytes(free_bytes, available);
+      if (free_bytes < needed) {
+        CkFileFail(file, NULL, &verdict, PETSC_ERR_FILE_WRITE,
+                   "disk full: %s needed, %s free in folder %s; free space or write elsewhere", need, available,
+                   folder);
+      }
+    }
+  }
+  PetscCall(CkFileConclude(file, &verdict));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A dataset some rows of which nobody wrote would hold whatever the disk held. */
+static PetscErrorCode CheckComplete(CkFile file)
+{
+  PetscInt64 *written;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(file->n_datasets, &written));
+  for (PetscInt i = 0; i < file->n_datasets; ++i) written[i] = file->datasets[i].written;
+  PetscCall(MPIU_Allreduce(MPI_IN_PLACE, written, (PetscMPIInt)file->n_datasets, MPIU_INT64, MPI_SUM, file->comm));
+  for (PetscInt i = 0; i < file->n_datasets; ++i) {
+    const CkFileDataset *dataset = &file->datasets[i];
+
+    PetscCheck(written[i] == dataset->rows, file->comm, PETSC_ERR_ORDER,
+               "%s:%s: %" PetscInt64_FMT " rows written of %" PetscInt64_FMT, file->name, dataset->path, written[i],
+               dataset->rows);
+  }
+  PetscCall(PetscFree(written));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Reads back what this rank wrote; rank 0 also the attributes, which all ranks wrote alike. Collective. */
+static PetscErrorCode Verify(CkFile file)
+{
+  CkVerdict   verdict = {0};
+  const hid_t id = CkFileOpenParallel(file->comm, file->temporary);
+
+  PetscFunctionBeginUser;
+  if (id < 0) CkFileFailHDF5(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "cannot be read back; disk full?");
+  for (PetscInt i = 0; id >= 0 && !verdict.code && i < file->n_records; ++i) {
+    if (!file->records[i].attribute) CkFileVerifyRows(file, id, &file->records[i], &verdict);
+    else if (file->rank == 0) CkFileVerifyAttribute(file, id, &file->records[i], &verdict);
+  }
+  if (id >= 0) (void)H5Fclose(id);
+  PetscCall(CkFileConclude(file, &verdict));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static int SyncPath(const char path[], int flags)
+{
+  const int descriptor = open(path, flags | O_CLOEXEC);
+  int       failed;
+
+  if (descriptor < 0) return -1;
+  failed = fsync(descriptor);
+  return close(descriptor) || failed ? -1 : 0;
+}
+
+/* Rank 0: file to the disk, name in place, folder to the disk. */
+static void Publish(CkFile file, CkVerdict *verdict)
+{
+  char folder[PETSC_MAX_PATH_LEN];
+
+  Folder(file->name, folder);
+  if (SyncPath(file->temporary, O_RDWR)) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_WRITE, "fsync: %s", strerror(errno));
+  } else if (rename(file->temporary, file->name)) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_WRITE, "cannot be renamed from %s: %s", file->temporary,
+               strerror(errno));
+  } else if (SyncPath(folder, O_RDONLY | O_DIRECTORY)) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_WRITE, "fsync of folder %s: %s", folder, strerror(errno));
+  }
+}
+
+PetscErrorCode CkFileCommit(CkFile file)
+{
+  CkVerdict verdict = {0};
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileCheckOpen(file, PETSC_TRUE));
+  PetscCall(CheckComplete(file));
+  if (H5Fflush(file->id, H5F_SCOPE_GLOBAL) < 0) {
+    CkFileFailHDF5(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "cannot be flushed; disk full?");
+  }
+  PetscCall(CkFileConclude(file, &verdict));
+  if (H5Fclose(file->id) < 0) {
+    CkFileFailHDF5(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "cannot be closed; disk full?");
+  }
+  file->id = H5I_INVALID_HID;
+  PetscCall(CkFileConclude(file, &verdict));
+  PetscCall(Verify(file));
+  if (file->rank == 0) Publish(file, &verdict);
+  PetscCall(CkFileConclude(file, &verdict));
+  PetscCall(PetscFree(file->temporary));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,65 @@
+#pragma once
+#include <clarkia/error.h>
+#include <clarkia/file.h>
+
+/* file_private.h: what the files file*.c share. Functions with a CkVerdict are rank-local and record the first failure
+   in it; the others are collective. */
+
+/* What has been written, to be read back: rows of a dataset (attribute NULL) or an attribute's bytes. */
+typedef struct {
+  char      *path, *attribute;
+  hid_t      type; /* an attribute's type in memory, owned */
+  PetscInt64 first, count;
+  size_t     bytes;
+  uint64_t   checksum;
+} CkFileRecord;
+
+/* A dataset created in this file; the same list on all ranks but for `written`. */
+typedef struct {
+  char      *path;
+  PetscInt64 rows, written; /* written: by this rank */
+} CkFileDataset;
+
+struct _p_CkFile {
+  MPI_Comm       comm;
+  PetscMPIInt    rank;
+  hid_t          id;        /* H5I_INVALID_HID: closed */
+  char          *name;      /* final name */
+  char          *temporary; /* NULL when reading */
+  double         reserved;  /* bytes of datasets created and not yet written */
+  size_t         piece;     /* largest transfer, bytes */
+  PetscInt       n_records, room_records, n_datasets, room_datasets;
+  CkFileRecord  *records;
+  CkFileDataset *datasets;
+  CkFile         next; /* list of open files, for PetscFinalize() */
+};
+
+/* One open dataset: id, its type as stored and as CkType, shape. */
+typedef struct {
+  hid_t      id, stored;
+  CkType     type;
+  int        rank;
+  PetscInt64 shape[CK_MAX_RANK];
+} CkFileDatasetHandle;
+
+/* Collective end of every call: CkCheckVerdict(), and if it failed on any rank a file being written is closed and its
+   temporary file removed. */
+PetscErrorCode CkFileConclude(CkFile file, const CkVerdict *verdict);
+PetscErrorCode CkFileCheckOpen(CkFile file, PetscBool writing); /* usage error if it is not open that way */
+/* Collective: user error if the folder has less than `bytes` and what is reserved free. */
+PetscErrorCode CkFileCheckSpace(CkFile file, double bytes);
+hid_t          CkFileOpenParallel(MPI_Comm comm, const char name[]); /* read-only; negative on failure */
+
+/* Names in messages: "file.h5:/path". */
+void CkFileFail(CkFile file, const char path[], CkVerdict *verdict, PetscErrorCode code, const char format[], ...)
+  PETSC_ATTRIBUTE_FORMAT(5, 6);
+void CkFileFailHDF5(CkFile file, const char path[], CkVerdict *verdict, PetscErrorCode code, const char what[]);
+
+hid_t     CkTypeMemory(CkType type); /* HDF5's native type; not owned */
+PetscBool CkFilePathExists(hid_t id, const char path[]);
+void      CkFileOpenDataset(CkFile file, hid_t id, const char path[], CkVerdict *verdict, CkFileDatasetHandle *dataset);
+void      CkFileCloseDataset(CkFileDatasetHandle *dataset);
+/* Rank-local: re-reads rows or attribute and compares the checksum. id: the file, open for reading. */
+void           CkFileVerifyRows(CkFile file, hid_t id, const CkFileRecord *record, CkVerdict *verdict);
+void           CkFileVerifyAttribute(CkFile file, hid_t id, const CkFileRecord *record, CkVerdict *verdict);
+PetscErrorCode CkFileAddRecord(CkFile file, const CkFileRecord *record); /* copies the strings */

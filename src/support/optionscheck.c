@@ -1,0 +1,189 @@
+#include "optionsimpl.h"
+#include <clarkia/error.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define MAX_WORD 128
+
+static const char *const foreign_prefixes[] = {
+  "bv",    "ds",      "eps",    "fn",   "lme",     "mfn",  "nep",   "pep",      "rg",   "st",     "svd",
+  "ao",    "da",      "dm",     "is",   "ksp",     "mat",  "pc",    "pf",       "sf",   "snes",   "tao",
+  "ts",    "vec",     "check",  "cuda", "debug",   "draw", "error", "fp",       "info", "log",    "malloc",
+  "mpi",   "objects", "on",     "nox",  "options", "play", "petsc", "prefix",   "saws", "shared", "skip",
+  "start", "test",    "viewer", "x",    "version", "help", "blas",  "debugger", NULL};
+
+PetscInt CkOptionsDistance(const char a[], const char b[])
+{
+  PetscInt     row[3][MAX_WORD + 1]; /* of letters i-2, i-1 and i of a */
+  const size_t m = strlen(a), n = strlen(b);
+
+  if (m > MAX_WORD || n > MAX_WORD) return MAX_WORD;
+  for (size_t j = 0; j <= n; ++j) row[0][j] = (PetscInt)j;
+  for (size_t i = 1; i <= m; ++i) {
+    PetscInt *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
+
+    now[0] = (PetscInt)i;
+    for (size_t j = 1; j <= n; ++j) {
+      const int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
+
+      now[j] = PetscMin(PetscMin(now[j - 1], last[j]) + 1, last[j - 1] + (x != y));
+      if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) && y == tolower((unsigned char)a[i - 2]))
+        now[j] = PetscMin(now[j], before[j - 2] + 1);
+    }
+  }
+  return row[m % 3][n];
+}
+
+PetscBool CkNearestChoice_Private(const char choices[], const char text[], char nearest[64])
+{
+  PetscInt best = 4;
+
+  nearest[0] = '\0';
+  for (const char *word = choices; word;) {
+    const size_t size = strcspn(word, "|");
+    char         copy[64];
+    PetscInt     distance;
+
+    snprintf(copy, sizeof(copy), "%.*s", (int)size, word);
+    distance = CkOptionsDistance(copy, text);
+    if (distance < best) {
+      best = distance;
+      snprintf(nearest, 64, "%s", copy);
+    }
+    word = word[size] ? word + size + 1 : NULL;
+  }
+  return (PetscBool)(nearest[0] != '\0');
+}
+
+/* Whether both begin with the same letters before the first '_' (or the end). */
+static PetscBool SamePrefix(const char a[], const char b[])
+{
+  const size_t n = strcspn(a, "_");
+
+  return (PetscBool)(n == strcspn(b, "_") && strncasecmp(a, b, n) == 0);
+}
+
+static PetscBool IsForeign(const char key[])
+{
+  for (PetscInt i = 0; foreign_prefixes[i]; ++i)
+    if (SamePrefix(key, foreign_prefixes[i])) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
+/* Judges a key that stands in no table and that nobody has read so far. */
+static void CheckUnknown(const char key[], PetscInt ntables, const CkOptionTable tables[], CkVerdict *verdict)
+{
+  const char *nearest = NULL;
+  PetscInt    best = PETSC_MAX_INT;
+  PetscBool   ours = PETSC_FALSE;
+
+  for (PetscInt t = 0; t < ntables; ++t) {
+    for (const CkOption *option = tables[t].table; option->key; ++option) {
+      const PetscInt distance = CkOptionsDistance(key, option->key);
+
+      if (strcasecmp(option->key, key) == 0) return;
+      if (SamePrefix(key, option->key)) ours = PETSC_TRUE;
+      if (distance >= best) continue;
+      best = distance;
+      nearest = option->key;
+    }
+  }
+  if (!ours && (IsForeign(key) || best > 2 || best >= (PetscInt)strlen(key))) return;
+  CkVerdictFail(verdict, PETSC_ERR_ARG_UNKNOWN_TYPE, "unknown option -%s; did you mean -%s? (-help lists all)", key,
+                nearest);
+}
+
+/* PETSc skips words of the command line that are neither a key nor follow one; the first is the command's name. */
+static PetscErrorCode CheckWords(CkVerdict *verdict)
+{
+  int       argc;
+  char    **argv;
+  PetscBool key, after_key = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscGetArgs(&argc, &argv));
+  for (int i = 1; i < argc; ++i) {
+    PetscCall(PetscOptionsValidKey(argv[i], &key));
+    if (!key && !after_key && i > 1)
+      CkVerdictFail(verdict, PETSC_ERR_ARG_WRONG, "'%s' on the command line follows no option: -key value ...",
+                    argv[i]);
+    after_key = key;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckValues(PetscInt ntables, const CkOptionTable tables[], CkVerdict *verdict)
+{
+  char message[CK_MESSAGE];
+
+  PetscFunctionBeginUser;
+  for (PetscInt t = 0; t < ntables; ++t) {
+    for (const CkOption *option = tables[t].table; option->key; ++option) {
+      const char *text;
+      PetscBool   set;
+
+      PetscCall(CkOptionsGetText_Private(option, &text, &set));
+      if (set && !CkOptionAccepts_Private(option, text, message))
+        CkVerdictFail(verdict, PETSC_ERR_ARG_OUTOFRANGE, "%s", message);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkOptionsCheck(void)
+{
+  CkVerdict            verdict = {.code = PETSC_SUCCESS, .message = ""};
+  PetscInt             ntables, nleft;
+  const CkOptionTable *tables;
+  char               **keys, **values;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetTables_Private(&ntables, &tables));
+  PetscCall(CheckWords(&verdict));
+  PetscCall(PetscOptionsLeftGet(NULL, &nleft, &keys, &values));
+  for (PetscInt i = 0; i < nleft; ++i) CheckUnknown(keys[i], ntables, tables, &verdict);
+  PetscCall(PetscOptionsLeftRestore(NULL, &nleft, &keys, &values));
+  PetscCall(CheckValues(ntables, tables, &verdict));
+  PetscCall(CkCheckVerdict(PETSC_COMM_WORLD, &verdict));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Keys that PETSc reads when it starts or ends, whether or not it marks them as read. */
+static PetscBool IsReadAtEnd(const char key[])
+{
+  const char *const prefixes[] = {"log", "malloc", "memory", "objects", "options", "skip", "viewer"};
+
+  for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); ++i)
+    if (SamePrefix(key, prefixes[i])) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
+PetscErrorCode CkOptionsWarnLeft(MPI_Comm comm)
+{
+  PetscInt             ntables, nleft;
+  const CkOptionTable *tables;
+  char               **keys, **values;
+  PetscMPIInt          rank;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCall(CkOptionsGetTables_Private(&ntables, &tables));
+  for (PetscInt t = 0; t < ntables; ++t) {
+    for (PetscInt i = 0; tables[t].table[i].key; ++i) {
+      const char *text;
+      PetscBool   set;
+
+      PetscCall(CkOptionsGetText_Private(&tables[t].table[i], &text, &set));
+      if (rank == 0 && set && !tables[t].read[i])
+        fprintf(stderr, "clarkia: warning: option -%s had no effect here\n", tables[t].table[i].key);
+    }
+  }
+  PetscCall(PetscOptionsLeftGet(NULL, &nleft, &keys, &values));
+  for (PetscInt i = 0; i < nleft && rank == 0; ++i)
+    if (!IsReadAtEnd(keys[i]))
+      fprintf(stderr, "clarkia: warning: option -%s was read by nobody; is it misspelt?\n", keys[i]);
+  PetscCall(PetscOptionsLeftRestore(NULL, &nleft, &keys, &values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,101 @@
+#include "dataimpl.h"
+#include <clarkia/options.h>
+#include <stdio.h>
+#include <string.h>
+
+/* datasettings.c: the -data_* keys. */
+static const CkOption options[] = {
+  {"data", CK_OPTION_STRING, NULL, 0, 0, NULL, "data set: fashion-mnist, synthetic, FILE, FILE,FILE,.. or DIR"},
+  {"data_format", CK_OPTION_STRING, "auto", 0, 0, "auto|synthetic|fashion-mnist|hdf5|svhn|idx|cifar10|cifar100|table",
+   "format of FILE or DIR; auto: by its contents"},
+  {"data_split", CK_OPTION_STRING, "train", 0, 0, "train|test", "which split of the source"},
+  {"data_count", CK_OPTION_INT, NULL, 1, 2147483647, NULL,
+   "samples to use (unset: all; synthetic: 1000); after class subset and offset"},
+  {"data_offset", CK_OPTION_INT, "0", 0, 2147483647, NULL, "samples to leave out at the front, after the class subset"},
+  {"data_classes_keep", CK_OPTION_INTS, NULL, 0, 65535, NULL, "classes to keep, renumbered in this order: 0,1,2"},
+  {"data_classes", CK_OPTION_INT, NULL, 1, 65536, NULL, "number of classes (IDX, synthetic); unset: by the labels, 10"},
+  {"data_labels", CK_OPTION_STRING, NULL, 0, 0, NULL, "IDX file of labels that belongs to FILE"},
+  {"data_test", CK_OPTION_STRING, NULL, 0, 0, NULL, "FILE of the test split"},
+  {"data_test_labels", CK_OPTION_STRING, NULL, 0, 0, NULL, "IDX file of labels of the test split"},
+  {"data_cifar_labels", CK_OPTION_STRING, "fine", 0, 0, "fine|coarse", "which labels of CIFAR-100"},
+  {"data_class_column", CK_OPTION_STRING, NULL, 0, 0, NULL, "name of a table's class column (unset: the last one)"},
+  {"data_columns_drop", CK_OPTION_STRING, NULL, 0, 0, NULL, "names of a table's columns to leave out: a,b"},
+  {"data_shape", CK_OPTION_INTS, "1,28,28", 1, 2147483647, NULL, "shape of a synthetic sample: C,H,W or one number"},
+  {"data_separation", CK_OPTION_REAL, "8", 0, 1e30, NULL, "distance of the class means of synthetic data (noise: 1)"},
+  {"data_transform", CK_OPTION_STRING, "auto", 0, 0, NULL,
+   "list of scale,standardise,pool,gcn,zca, or none; auto: scale bytes to [0,1]"},
+  {"data_transform_from", CK_OPTION_STRING, NULL, 0, 0, NULL, "imported FILE whose fitted transforms to apply"},
+  {"data_pool", CK_OPTION_INTS, NULL, 1, 2147483647, NULL, "area pooling to H,W or H x H: 7 makes 28x28 to 7x7"},
+  {"data_zca_epsilon", CK_OPTION_REAL, "0.1", 0, 1e30, NULL, "regularisation added to the eigenvalues by zca"},
+  {"data_shared", CK_OPTION_BOOL, "true", 0, 0, NULL, "keep samples once per node in shared memory"},
+  {NULL, CK_OPTION_BOOL, NULL, 0, 0, NULL, NULL},
+};
+
+PetscErrorCode CkDataRegisterOptions(void)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsRegister("Data set", options));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Keys of single formats that were given: each reader says which it heeds. */
+static PetscErrorCode NoteGiven(CkDataSettings *s)
+{
+  static const char *const keys[] = {"labels",       "test",  "test_labels", "cifar_labels", "class_column",
+                                     "columns_drop", "shape", "separation",  "classes"};
+  PetscBool                given;
+  char                     name[64];
+  size_t                   used = 0;
+
+  PetscFunctionBeginUser;
+  for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i) {
+    snprintf(name, sizeof(name), "-data_%s", keys[i]);
+    PetscCall(PetscOptionsHasName(NULL, NULL, name, &given));
+    if (given) used += (size_t)snprintf(s->given + used, sizeof(s->given) - used, "%s%s ", used ? "" : " ", keys[i]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadNumbers(CkDataSettings *s)
+{
+  PetscBool given;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetInt("data_count", &s->count, &given));
+  if (!given) s->count = CK_COUNT_ALL;
+  PetscCall(CkOptionsGetInt("data_offset", &s->offset, NULL));
+  PetscCall(CkOptionsGetInt("data_classes", &s->classes, &given));
+  if (!given) s->classes = 0;
+  s->nkeep = CK_MAX_CLASSES_KEPT;
+  PetscCall(CkOptionsGetInts("data_classes_keep", s->keep, &s->nkeep, &given));
+  if (!given) s->nkeep = 0;
+  s->nshape = 3;
+  PetscCall(CkOptionsGetInts("data_shape", s->shape, &s->nshape, NULL));
+  s->npool = 2;
+  PetscCall(CkOptionsGetInts("data_pool", s->pool, &s->npool, &given));
+  if (!given) s->npool = 0;
+  PetscCall(CkOptionsGetReal("data_separation", &s->separation, NULL));
+  PetscCall(CkOptionsGetReal("data_zca_epsilon", &s->zca_epsilon, NULL));
+  PetscCall(CkOptionsGetInt("seed", &s->seed, NULL));
+  PetscCall(CkOptionsGetBool("data_shared", &s->shared, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDataSettingsRead(CkDataSettings *s)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("data", s->path, sizeof(s->path), NULL));
+  PetscCall(CkOptionsGetString("data_format", s->format, sizeof(s->format), NULL));
+  PetscCall(CkOptionsGetString("data_split", s->split, sizeof(s->split), NULL));
+  PetscCall(CkOptionsGetString("data_labels", s->labels, sizeof(s->labels), NULL));
+  PetscCall(CkOptionsGetString("data_test", s->test, sizeof(s->test), NULL));
+  PetscCall(CkOptionsGetString("data_test_labels", s->test_labels, sizeof(s->test_labels), NULL));
+  PetscCall(CkOptionsGetString("data_cifar_labels", s->cifar_labels, sizeof(s->cifar_labels), NULL));
+  PetscCall(CkOptionsGetString("data_class_column", s->class_column, sizeof(s->class_column), NULL));
+  PetscCall(CkOptionsGetString("data_columns_drop", s->columns_drop, sizeof(s->columns_drop), NULL));
+  PetscCall(CkOptionsGetString("data_transform", s->transform, sizeof(s->transform), NULL));
+  PetscCall(CkOptionsGetString("data_transform_from", s->transform_from, sizeof(s->transform_from), NULL));
+  PetscCall(ReadNumbers(s));
+  PetscCall(NoteGiven(s));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

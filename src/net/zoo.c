@@ -1,0 +1,114 @@
+#include "zoo.h"
+#include <clarkia/options.h>
+
+static const CkZooEntry *const entries[] = {&CkZooMlp,     &CkZooLogistic, &CkZooSmallLenet,
+                                            &CkZooSmallFc, &CkZooTinyFc,   &CkZooSmallAllcnn};
+
+#define NENTRIES (sizeof(entries) / sizeof(entries[0]))
+
+static const CkOption options[] = {
+  {"net", CK_OPTION_STRING, NULL, 0, 0, NULL, "name of a built-in net; an unknown name gets the list of them"},
+  {"net_widths", CK_OPTION_INTS, "64,32", 1, 1e6, NULL, "mlp: widths of the hidden layers"},
+  {"net_activation", CK_OPTION_STRING, "relu", 0, 0, "relu|tanh|sigmoid|softplus", "mlp: activation"},
+  {"net_batchnorm", CK_OPTION_BOOL, "false", 0, 0, NULL, "mlp: batch norm before each activation"},
+  {"net_bias", CK_OPTION_BOOL, "true", 0, 0, NULL, "mlp, logistic: dense layers have a bias"},
+  {"net_dropout", CK_OPTION_REAL, "0", 0, 0.999, NULL,
+   "probability of zero in the dropout layers; 0: no such layers (training only)"},
+  {"net_loss", CK_OPTION_STRING, "cross-entropy", 0, 0, "cross-entropy|mse",
+   "loss: softmax cross-entropy, or (1/2) sum of squares against the one-hot label"},
+  {NULL, CK_OPTION_BOOL, NULL, 0, 0, NULL, NULL}};
+
+static const struct {
+  const char *text;
+  CkLayerType type;
+} activations[] = {
+  {"relu", CK_LAYER_RELU}, {"tanh", CK_LAYER_TANH}, {"sigmoid", CK_LAYER_SIGMOID}, {"softplus", CK_LAYER_SOFTPLUS}};
+
+PetscErrorCode CkNetRegisterOptions(void)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsRegister("Net", options));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FindEntry(CkNet net, const char name[], const CkZooEntry **entry)
+{
+  char known[256] = "";
+
+  PetscFunctionBeginUser;
+  *entry = NULL;
+  for (size_t i = 0; i < NENTRIES; ++i) {
+    PetscCall(PetscStrlcat(known, i ? ", " : "", sizeof(known)));
+    PetscCall(PetscStrlcat(known, entries[i]->name, sizeof(known)));
+    if (!strcmp(entries[i]->name, name)) *entry = entries[i];
+  }
+  CkCheckAll(net->comm, name[0], PETSC_ERR_ARG_UNKNOWN_TYPE, "no net is chosen: give -net with one of %s", known);
+  CkCheckAll(net->comm, *entry, PETSC_ERR_ARG_UNKNOWN_TYPE, "-net %s: no such net; known are %s", name, known);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Reads the keys a builder may heed; given[] are flags of those the user gave. */
+static PetscErrorCode ReadChoices(CkZooChoices *c, int *given)
+{
+  PetscBool set;
+  PetscReal dropout;
+  char      activation[32];
+
+  PetscFunctionBeginUser;
+  *given = 0;
+  c->nwidths = CK_MAX_WIDTHS;
+  PetscCall(CkOptionsGetInts("net_widths", c->widths, &c->nwidths, &set));
+  if (set) *given |= CK_ZOO_WIDTHS;
+  PetscCall(CkOptionsGetString("net_activation", activation, sizeof(activation), &set));
+  if (set) *given |= CK_ZOO_ACTIVATION;
+  for (size_t i = 0; i < sizeof(activations) / sizeof(activations[0]); ++i)
+    if (!strcmp(activations[i].text, activation)) c->activation = activations[i].type;
+  PetscCall(CkOptionsGetBool("net_batchnorm", &c->batchnorm, &set));
+  if (set) *given |= CK_ZOO_BATCHNORM;
+  PetscCall(CkOptionsGetBool("net_bias", &c->bias, &set));
+  if (set) *given |= CK_ZOO_BIAS;
+  PetscCall(CkOptionsGetReal("net_dropout", &dropout, &set));
+  if (set) *given |= CK_ZOO_DROPOUT;
+  c->dropout = dropout;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt classes)
+{
+  static const struct {
+    const char *key;
+    int         flag;
+  } keys[] = {{"net_widths", CK_ZOO_WIDTHS},
+              {"net_activation", CK_ZOO_ACTIVATION},
+              {"net_batchnorm", CK_ZOO_BATCHNORM},
+              {"net_bias", CK_ZOO_BIAS},
+              {"net_dropout", CK_ZOO_DROPOUT}};
+  const CkZooEntry *entry;
+  CkZooChoices      choices = {0};
+  int               given;
+
+  PetscFunctionBeginUser;
+  PetscCheck(net->nlayers == 0, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The net has layers already");
+  PetscCall(CkNetRegisterOptions());
+  PetscCall(FindEntry(net, name, &entry));
+  PetscCall(ReadChoices(&choices, &given));
+  for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i)
+    CkCheckAll(net->comm, !(given & keys[i].flag & ~entry->keys), PETSC_ERR_ARG_WRONG,
+               "-%s has no meaning for -net %s: leave it out, or use -net mlp", keys[i].key, entry->name);
+  PetscCall(CkNetSetName(net, entry->name));
+  PetscCall(entry->build(net, input, classes, &choices));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkNetSetFromOptions(CkNet net, CkShape input, PetscInt classes)
+{
+  char name[PETSC_MAX_PATH_LEN], loss[32];
+
+  PetscFunctionBeginUser;
+  PetscCall(CkNetRegisterOptions());
+  PetscCall(CkOptionsGetString("net", name, sizeof(name), NULL));
+  PetscCall(CkOptionsGetString("net_loss", loss, sizeof(loss), NULL));
+  PetscCall(CkNetSetZoo(net, name, input, classes));
+  PetscCall(CkNetSetHead(net, strcmp(loss, "mse") ? CK_HEAD_CROSS_ENTROPY : CK_HEAD_MSE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,149 @@
+#pragma once
+#include <clarkia/error.h>
+#include <clarkia/loss.h>
+#include <clarkia/rowops.h>
+
+/*
+  lossimpl.h: what a type of loss implements. loss.c, contractions.c and pass.c cut batches into sum blocks and tiles,
+  sum exactly and communicate; a type sees one tile of samples on one rank at a time and never communicates (but for
+  train()). The shared code checks arguments and order: a type may rely on a point set, on indices in range, on n <=
+  loss->tile, on a loaded tile before contractions, on columns set before dot.
+*/
+typedef struct {
+  const char *name;
+  /* What CkLossSet...() gave is complete and consistent (user errors); sets d, N, de, tile, precision. Collective. */
+  PetscErrorCode (*setup)(CkLoss loss);
+  PetscErrorCode (*destroy)(CkLoss loss); /* frees loss->data, which may be NULL or half made */
+  PetscErrorCode (*view)(CkLoss loss);
+  PetscErrorCode (*startpoint)(CkLoss loss, double x[]);                                /* NULL: x = 0 */
+  PetscErrorCode (*nameentry)(CkLoss loss, PetscInt entry, char text[], size_t length); /* NULL: "weight 17" */
+  PetscErrorCode (*setpoint)(CkLoss loss);                                              /* loss->x is new and finite */
+
+  /* f_k and right predictions (0 or 1) of n samples: forward only, and with what the contractions need. */
+  PetscErrorCode (*values)(CkLoss loss, PetscInt n, const PetscInt index[], double values[], int correct[]);
+  PetscErrorCode (*load)(CkLoss loss, PetscInt n, const PetscInt index[], double values[], int correct[]);
+
+  /* Contractions of the loaded tile: as those of CkEngine; unfold NULL: de = d, T = identity. A type whose load()
+     leaves explicit float64 rows in loss->rows takes CK_ROW_CONTRACTIONS (rowloss.c). */
+  PetscErrorCode (*rows)(CkLoss loss, CkPrecision precision, void *G, size_t ld);
+  PetscErrorCode (*squarednorms)(CkLoss loss, double original[], double folded[]);
+  PetscErrorCode (*setcolumns)(CkLoss loss, PetscInt m, const double V[]);
+  PetscErrorCode (*dot)(CkLoss loss, double S[]);
+  PetscErrorCode (*accumulate)(CkLoss loss, PetscInt m, const double S[], double A[]);
+  PetscErrorCode (*unfold)(CkLoss loss, PetscInt m, const double A[], double out[]);
+
+  /* Training mode; NULL: the samples do not notice each other, evaluation mode is the same. blocks lacks features and
+     labels, index [samples of this rank] says which they are. Adds sum_k w_k g_k to gradient unless a value on any rank
+     is not finite. Collective; the errors of CkExactSumAdd() on one rank come after the last communication. */
+  PetscErrorCode (*train)(CkLoss loss, CkTrainingBlocks *blocks, const PetscInt index[], double values[], int correct[],
+                          CkExactSum gradient);
+} CkLossType;
+
+struct _p_CkLoss {
+  MPI_Comm          comm; /* a duplicate */
+  PetscMPIInt       rank, size;
+  const CkLossType *type;
+  void             *data; /* of the type */
+  PetscBool         setup;
+
+  /* Options. */
+  PetscInt  sum_block, group;
+  double    l2;
+  PetscBool reproducible;
+  uint64_t  seed;
+
+  /* Set by the type's setup(). */
+  PetscInt      d, N;
+  PetscInt      de;        /* length of engine coordinates */
+  PetscInt      tile;      /* samples of a tile; divides sum_block */
+  CkPrecision   precision; /* of per-sample gradients */
+  CkNet         net;       /* NULL: a landscape */
+  CkEngine      engine;
+  const double *statistics; /* of the last training-mode gradient */
+
+  double      *x;      /* [d] the point, on every rank */
+  PetscInt     first;  /* this rank's part of a Vec */
+  PetscInt     local;  /* its length */
+  PetscMPIInt *counts; /* [size] lengths and starts of all ranks' parts */
+  PetscMPIInt *starts;
+
+  /* Per point: squared norms of all samples and their mean gradient. */
+  PetscBool cached;
+  double   *norms, *folded, *mean;
+
+  double        passes;
+  CkPass        pass;     /* work space of all sweeps; pass->active while one is under way */
+  CkExactSum    gradient; /* of training mode */
+  CkRows        rows;     /* explicit rows of the loaded tile; types with CK_ROW_CONTRACTIONS */
+  double       *G;        /* [tile x d], the rows' memory */
+  PetscInt      columns;  /* their columns, V [columns x d], borrowed */
+  const double *V;
+  double       *work[4]; /* grow-only scratch of contractions.c */
+  size_t        room[4];
+};
+
+struct _p_CkPass {
+  CkLoss    loss;
+  PetscBool active, forward_only, over;
+  CkBatch   batch;
+  CkBlocks  blocks;
+  CkTile    now;
+  PetscInt  rounds;
+  PetscInt *index;   /* [tile] samples of the tile */
+  double   *values;  /* [tile] */
+  int      *correct; /* [tile] */
+  CkVerdict verdict; /* first non-finite number met on this rank */
+
+  PetscInt   m;       /* columns of Dot */
+  double    *norms;   /* [m] */
+  PetscInt   vectors; /* of Accumulate */
+  int        limbs;
+  PetscBool  dirty; /* A holds terms that are not in the sum yet */
+  CkExactSum sum;   /* unused where not reproducible */
+  PetscInt   sum_vectors;
+  int        sum_limbs;
+  double    *A;    /* [vectors x de] of the current sum block, or of all where not reproducible; then the result */
+  double    *wide; /* columns [m x d] before the sweep, unfolded result [vectors x d] after it */
+  size_t     A_room, wide_room, norms_room;
+};
+
+/* Largest |g_k| that exact sums without known norms take, and the unit they resolve is 2^-102 of it. */
+#define CK_LOSS_WIDE 0x1p40
+
+/* loss.c */
+PetscErrorCode CkLossUseType(CkLoss loss, const char name[]);
+PetscErrorCode CkLossGather(CkLoss loss, Vec v, double all[]);           /* [d] on every rank; collective */
+PetscErrorCode CkLossToVec(CkLoss loss, const double all[], Vec v);      /* this rank's part */
+PetscErrorCode CkLossCheckBatch(CkLoss loss, const CkBatch *batch);      /* sizes and indices */
+PetscErrorCode CkLossCheckEvaluation(CkLoss loss, const CkBatch *batch); /* refuses training mode */
+PetscInt       CkFirstNonFinite(size_t n, const double x[]);             /* -1: all are finite */
+PetscErrorCode CkGrow(size_t n, size_t *room, double **array);           /* contents are lost */
+
+/* loss_types.c */
+PetscErrorCode          CkLossFindType(const char name[], const CkLossType **type); /* NULL: none of that name */
+extern const CkLossType CkLossNetwork, CkLossQuadratic, CkLossLinearRegression, CkLossTwoWeight;
+
+/* rowloss.c: for types with explicit rows */
+PetscErrorCode CkRowLossSetUp(CkLoss loss); /* after d and N: sets de, tile, precision and allocates loss->G */
+PetscErrorCode CkRowLossCheckSize(CkLoss loss, PetscInt d, PetscInt N); /* user error where not positive; collective */
+/* A copy of n numbers; a non-finite one is a user error that names `what` and its number. Collective. */
+PetscErrorCode CkRowLossCopy(CkLoss loss, const char what[], size_t n, const double values[], double **copy);
+PetscErrorCode CkRowLossRows(CkLoss loss, CkPrecision precision, void *G, size_t ld);
+PetscErrorCode CkRowLossSquaredNorms(CkLoss loss, double original[], double folded[]);
+PetscErrorCode CkRowLossSetColumns(CkLoss loss, PetscInt m, const double V[]);
+PetscErrorCode CkRowLossDot(CkLoss loss, double S[]);
+PetscErrorCode CkRowLossAccumulate(CkLoss loss, PetscInt m, const double S[], double A[]);
+#define CK_ROW_CONTRACTIONS                                                                                            \
+  .rows = CkRowLossRows, .squarednorms = CkRowLossSquaredNorms, .setcolumns = CkRowLossSetColumns,                     \
+  .dot = CkRowLossDot, .accumulate = CkRowLossAccumulate
+
+/* pass.c */
+PetscErrorCode CkPassStart(CkLoss loss, const CkBatch *batch, PetscBool forward_only, CkPass *pass);
+PetscErrorCode CkPassSetSum(CkPass pass, PetscInt m, const double bounds[], int limbs);
+PetscErrorCode CkPassReduceArray(CkPass         pass,
+                                 const double **out); /* [m x d] on every rank; valid until the next pass */
+PetscErrorCode CkPassDestroy(CkPass *pass);
+/* An error handler that says nothing of terms out of an exact sum's range, and which codes those are. */
+PetscErrorCode CkLossHoldRangeErrors(MPI_Comm comm, int line, const char *function, const char *file,
+                                     PetscErrorCode code, PetscErrorType type, const char *message, void *context);
+PetscBool      CkLossIsRangeError(PetscErrorCode code);

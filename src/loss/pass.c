@@ -1,0 +1,382 @@
+/* pass.c: one sweep over a batch in evaluation mode (decisions 1 and 2). */
+#include "lossimpl.h"
+#include <clarkia/progress.h>
+#include <math.h>
+
+/* The loss's work space; buffers stay from sweep to sweep. */
+static PetscErrorCode MakeWorkSpace(CkLoss loss)
+{
+  PetscFunctionBeginUser;
+  if (!loss->pass) {
+    PetscCall(PetscNew(&loss->pass));
+    loss->pass->loss = loss;
+    PetscCall(
+      PetscMalloc3(loss->tile, &loss->pass->index, loss->tile, &loss->pass->values, loss->tile, &loss->pass->correct));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassDestroy(CkPass *pass)
+{
+  CkPass p = *pass;
+
+  PetscFunctionBeginUser;
+  if (!p) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscFree3(p->index, p->values, p->correct));
+  PetscCall(CkExactSumDestroy(&p->sum));
+  PetscCall(PetscFree(p->norms));
+  PetscCall(PetscFree(p->A));
+  PetscCall(PetscFree(p->wide));
+  PetscCall(PetscFree(*pass));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassStart(CkLoss loss, const CkBatch *batch, PetscBool forward_only, CkPass *pass)
+{
+  CkPass p;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkLossCheckBatch(loss, batch));
+  PetscCall(MakeWorkSpace(loss));
+  p = loss->pass;
+  PetscCheck(!p->active, loss->comm, PETSC_ERR_ORDER, "A pass over this loss is under way");
+  p->batch = *batch;
+  p->forward_only = forward_only;
+  p->active = PETSC_TRUE;
+  p->over = PETSC_FALSE;
+  p->dirty = PETSC_FALSE;
+  p->m = p->vectors = 0;
+  p->verdict.code = PETSC_SUCCESS;
+  p->now = (CkTile){.more = PETSC_TRUE, .round = -1, .first = 0, .n = 0, .values = p->values};
+  PetscCall(CkLossGetBlocks(loss, batch->n, &p->blocks));
+  p->rounds = CkBlocksRounds(&p->blocks);
+  *pass = p;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassBegin(CkLoss loss, const CkBatch *batch, CkPass *pass)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkLossCheckEvaluation(loss, batch));
+  PetscCall(CkPassStart(loss, batch, PETSC_FALSE, pass));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassGetBlocks(CkPass pass, CkBlocks *blocks)
+{
+  PetscFunctionBeginUser;
+  *blocks = pass->blocks;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[])
+{
+  CkLoss       loss = pass->loss;
+  const size_t d = (size_t)loss->d;
+
+  PetscFunctionBeginUser;
+  PetscCheck(pass->active && pass->now.round < 0, loss->comm, PETSC_ERR_ORDER, "Columns come before the first tile");
+  PetscCall(CkGrow((size_t)m * d, &pass->wide_room, &pass->wide));
+  PetscCall(CkGrow((size_t)m, &pass->norms_room, &pass->norms));
+  for (PetscInt j = 0; j < m; ++j) {
+    double     *v = pass->wide + (size_t)j * d;
+    long double square = 0;
+    PetscInt    bad;
+
+    PetscCall(CkLossGather(loss, V[j], v));
+    bad = CkFirstNonFinite(d, v);
+    PetscCheck(bad < 0, loss->comm, PETSC_ERR_FP, "Entry %" PetscInt_FMT " of column %" PetscInt_FMT " is %g", bad, j,
+               v[bad]);
+    for (size_t i = 0; i < d; ++i) square += (long double)v[i] * v[i];
+    pass->norms[j] = (double)sqrtl(square);
+  }
+  PetscCall(loss->type->setcolumns(loss, m, pass->wide));
+  pass->m = m;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassGetColumnNorms(CkPass pass, double norms[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscArraycpy(norms, pass->norms, pass->m));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassSetSum(CkPass pass, PetscInt m, const double bounds[], int limbs)
+{
+  CkLoss       loss = pass->loss;
+  const size_t n = (size_t)m * (size_t)loss->de;
+
+  PetscFunctionBeginUser;
+  PetscCheck(pass->active && pass->now.round < 0, loss->comm, PETSC_ERR_ORDER, "Sums come before the first tile");
+  PetscCall(CkGrow(n, &pass->A_room, &pass->A));
+  PetscCall(PetscArrayzero(pass->A, n));
+  pass->vectors = m;
+  pass->limbs = limbs;
+  if (!loss->reproducible) PetscFunctionReturn(PETSC_SUCCESS);
+  if (pass->sum && pass->sum_vectors == m && pass->sum_limbs == limbs) PetscCall(CkExactSumReset(pass->sum, bounds));
+  else {
+    PetscCall(CkExactSumDestroy(&pass->sum));
+    PetscCall(CkExactSumCreate(loss->comm, loss->de, m, bounds, limbs, &pass->sum));
+    pass->sum_vectors = m;
+    pass->sum_limbs = limbs;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassSetAccumulator(CkPass pass, PetscInt m, const double bounds[])
+{
+  double *twice; /* a slope in float32 may exceed |g_k||v| by rounding */
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(m, &twice));
+  for (PetscInt j = 0; j < m; ++j) twice[j] = 2 * bounds[j];
+  PetscCall(CkPassSetSum(pass, m, twice, pass->loss->precision == CK_FLOAT64 ? 2 : 1));
+  PetscCall(PetscFree(twice));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscInt SampleAt(CkPass pass, PetscInt position)
+{
+  return pass->batch.index ? pass->batch.index[position] : position;
+}
+
+/* Forward, or forward and backward, of n positions. */
+static PetscErrorCode LoadTile(CkPass pass, PetscInt first, PetscInt n)
+{
+  const CkLossType *type = pass->loss->type;
+
+  PetscFunctionBeginUser;
+  if (n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt i = 0; i < n; ++i) pass->index[i] = SampleAt(pass, first + i);
+  PetscCall((pass->forward_only ? type->values : type->load)(pass->loss, n, pass->index, pass->values, pass->correct));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void BlameSample(CkPass pass, PetscInt k, const char what[], double value)
+{
+  CkVerdictFail(&pass->verdict, PETSC_ERR_FP,
+                "the %s of sample %" PetscInt_FMT " is %g: look at the sample (data) and at the weights; if training "
+                "led here, lower the learning rate",
+                what, pass->index[k], value);
+}
+
+/* The sum of the block that holds this round's tile left the range of exact sums: looks for the sample, tile by tile.
+ */
+static PetscErrorCode BlameBlock(CkPass pass)
+{
+  const PetscInt last = pass->blocks.tiles_per_block;
+  const PetscInt start = pass->now.round / last * last;
+  double        *norms;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(pass->blocks.tile, &norms));
+  for (PetscInt round = start; round < start + last && !pass->verdict.code; ++round) {
+    PetscInt first, n;
+
+    CkBlocksTile(&pass->blocks, round, &first, &n);
+    if (n == 0) continue;
+    PetscCall(LoadTile(pass, first, n));
+    PetscCall(pass->loss->type->squarednorms(pass->loss, norms, NULL));
+    for (PetscInt k = 0; k < n; ++k) {
+      if (!(norms[k] < CK_LOSS_WIDE * CK_LOSS_WIDE)) BlameSample(pass, k, "squared norm of the gradient", norms[k]);
+    }
+  }
+  PetscCall(PetscFree(norms));
+  if (!pass->verdict.code) {
+    PetscInt first, n;
+
+    CkBlocksTile(&pass->blocks, start, &first, &n);
+    CkVerdictFail(&pass->verdict, PETSC_ERR_FP,
+                  "the sum of gradients from position %" PetscInt_FMT " of the batch (sample %" PetscInt_FMT
+                  ") on leaves its bound",
+                  first, SampleAt(pass, first));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A term out of an exact sum's range is the user's doing and said in our words, later and on all ranks: this handler
+   lets the error code come back without a trace. */
+PetscErrorCode CkLossHoldRangeErrors(MPI_Comm comm, int line, const char *function, const char *file,
+                                     PetscErrorCode code, PetscErrorType type, const char *message, void *context)
+{
+  if (CkLossIsRangeError(code)) return code;
+  return PetscTraceBackErrorHandler(comm, line, function, file, code, type, message, context);
+}
+
+PetscBool CkLossIsRangeError(PetscErrorCode code)
+{
+  return (PetscBool)(code == PETSC_ERR_FP || code == PETSC_ERR_ARG_OUTOFRANGE);
+}
+
+/* End of a sum block: its sums, which the kernels have made in their own order, go to the exact sums (decision 2). */
+static PetscErrorCode FlushBlock(CkPass pass)
+{
+  const size_t   de = (size_t)pass->loss->de, n = (size_t)pass->vectors * de;
+  PetscErrorCode ierr = PETSC_SUCCESS;
+
+  PetscFunctionBeginUser;
+  pass->dirty = PETSC_FALSE;
+  if (!pass->loss->reproducible) {
+    if (CkFirstNonFinite(n, pass->A) >= 0) PetscCall(BlameBlock(pass));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(PetscPushErrorHandler(CkLossHoldRangeErrors, NULL));
+  for (PetscInt j = 0; j < pass->vectors && !ierr; ++j)
+    ierr = CkExactSumAdd(pass->sum, j, 0, (PetscInt64)de, pass->A + (size_t)j * de);
+  PetscCall(PetscPopErrorHandler());
+  if (CkLossIsRangeError(ierr)) PetscCall(BlameBlock(pass));
+  else PetscCall(ierr);
+  PetscCall(PetscArrayzero(pass->A, n));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The sweep is over: the verdict of all ranks. */
+static PetscErrorCode Finish(CkPass pass)
+{
+  CkLoss         loss = pass->loss;
+  PetscErrorCode ierr;
+
+  PetscFunctionBeginUser;
+  pass->over = PETSC_TRUE;
+  pass->now.more = PETSC_FALSE;
+  pass->now.n = 0;
+  loss->passes += (pass->forward_only ? 1. / 3 : 1.) * (double)pass->batch.n / (double)loss->N;
+  ierr = CkCheckVerdict(loss->comm, &pass->verdict);
+  if (ierr) pass->active = PETSC_FALSE; /* the loss can go on at another point */
+  PetscCall(ierr);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassNext(CkPass pass, CkTile *tile)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(pass->active && !pass->over, pass->loss->comm, PETSC_ERR_ORDER, "The sweep is over");
+  if (pass->dirty && (pass->now.round + 1) % pass->blocks.tiles_per_block == 0) PetscCall(FlushBlock(pass));
+  ++pass->now.round;
+  if (pass->now.round == pass->rounds) PetscCall(Finish(pass));
+  else {
+    CkBlocksTile(&pass->blocks, pass->now.round, &pass->now.first, &pass->now.n);
+    if (pass->verdict.code) pass->now.n = 0;
+    PetscCall(LoadTile(pass, pass->now.first, pass->now.n));
+    for (PetscInt k = 0; k < pass->now.n; ++k) {
+      if (!isfinite(pass->values[k])) BlameSample(pass, k, "loss", pass->values[k]);
+    }
+    if (pass->verdict.code) pass->now.n = 0;
+  }
+  *tile = pass->now;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassRows(CkPass pass, CkPrecision precision, void *G, size_t ld)
+{
+  const size_t d = (size_t)pass->loss->d;
+
+  PetscFunctionBeginUser;
+  if (pass->now.n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(pass->loss->type->rows(pass->loss, precision, G, ld));
+  for (PetscInt k = 0; k < pass->now.n; ++k) {
+    double *wide = (double *)G + (size_t)k * ld;
+    float  *narrow = (float *)G + (size_t)k * ld;
+    int     bad = 0;
+
+    if (precision == CK_FLOAT64)
+      for (size_t i = 0; i < d; ++i) bad |= !isfinite(wide[i]);
+    else
+      for (size_t i = 0; i < d; ++i) bad |= !isfinite(narrow[i]);
+    if (!bad) continue;
+    BlameSample(pass, k, "gradient", NAN);
+    if (precision == CK_FLOAT64) PetscCall(PetscArrayzero(wide, d));
+    else PetscCall(PetscArrayzero(narrow, d));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassSquaredNorms(CkPass pass, double original[], double folded[])
+{
+  PetscFunctionBeginUser;
+  if (pass->now.n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(pass->loss->type->squarednorms(pass->loss, original, folded));
+  for (PetscInt k = 0; k < pass->now.n; ++k) {
+    if (isfinite(original[k]) && (!folded || isfinite(folded[k]))) continue;
+    BlameSample(pass, k, "squared norm of the gradient", original[k]);
+    original[k] = 0;
+    if (folded) folded[k] = 0;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassDot(CkPass pass, double S[])
+{
+  const size_t n = (size_t)pass->now.n * (size_t)pass->m;
+  PetscInt     bad;
+
+  PetscFunctionBeginUser;
+  if (n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(pass->loss->type->dot(pass->loss, S));
+  bad = CkFirstNonFinite(n, S);
+  if (bad >= 0) {
+    BlameSample(pass, bad / pass->m, "slope (gradient times vector)", S[bad]);
+    PetscCall(PetscArrayzero(S, n));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassAccumulate(CkPass pass, const double S[])
+{
+  PetscFunctionBeginUser;
+  if (pass->now.n == 0 || pass->verdict.code) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(pass->loss->type->accumulate(pass->loss, pass->vectors, S, pass->A));
+  pass->dirty = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A becomes the sum over ranks. */
+static PetscErrorCode SumOverRanks(CkPass pass)
+{
+  const size_t n = (size_t)pass->vectors * (size_t)pass->loss->de, chunk = (size_t)1 << 26;
+
+  PetscFunctionBeginUser;
+  if (pass->loss->reproducible) PetscCall(CkExactSumReduce(pass->sum, pass->A));
+  for (size_t at = 0; !pass->loss->reproducible && at < n; at += chunk)
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, pass->A + at, (PetscMPIInt)PetscMin(chunk, n - at), MPI_DOUBLE, MPI_SUM,
+                               pass->loss->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassReduceArray(CkPass pass, const double **out)
+{
+  CkLoss loss = pass->loss;
+
+  PetscFunctionBeginUser;
+  PetscCheck(pass->active && pass->over, loss->comm, PETSC_ERR_ORDER, "Sums are complete after the sweep");
+  PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
+  PetscCall(SumOverRanks(pass));
+  PetscCall(PetscLogEventEnd(CK_Reduce, 0, 0, 0, 0));
+  *out = pass->A;
+  if (loss->type->unfold) {
+    PetscCall(CkGrow((size_t)pass->vectors * (size_t)loss->d, &pass->wide_room, &pass->wide));
+    PetscCall(loss->type->unfold(loss, pass->vectors, pass->A, pass->wide));
+    *out = pass->wide;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassReduce(CkPass pass, Vec out[])
+{
+  const double *sums;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkPassReduceArray(pass, &sums));
+  for (PetscInt j = 0; j < pass->vectors; ++j)
+    PetscCall(CkLossToVec(pass->loss, sums + (size_t)j * (size_t)pass->loss->d, out[j]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassEnd(CkPass *pass)
+{
+  PetscFunctionBeginUser;
+  if (*pass) (*pass)->active = PETSC_FALSE;
+  *pass = NULL;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

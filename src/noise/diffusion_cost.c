@@ -1,0 +1,26 @@
+/* diffusion_cost.c: what products and assemblies need, for plans; nothing is evaluated. */
+#include "noiseimpl.h"
+
+PetscErrorCode CkDiffusionAssemblyPasses(CkDiffusion D, PetscBool gram, double *passes)
+{
+  CkDiffusionSizes sizes;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDiffusionGetSizes(D, &sizes));
+  *passes = gram ? CkDiffusionGramPasses(&sizes, D->memory) : 1;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDiffusionProductCost(CkDiffusion D, PetscInt m, double *bytes, double *passes)
+{
+  CkDiffusionSizes sizes;
+  PetscInt         group, groups;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDiffusionGetSizes(D, &sizes));
+  group = CkDiffusionGroup(D, &sizes, m);
+  *bytes = CK_DIFFUSION_COLUMN_BYTES * (double)sizes.d * ((double)group + 1); /* and one for the mean gradient */
+  groups = (m + group - 1) / group;
+  *passes = (double)groups;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,177 @@
+#include "spectrumimpl.h"
+#include <clarkia/error.h>
+#include <math.h>
+
+/* plan.c: what each route would cost, which one to take, and whether it fits. */
+
+PetscErrorCode CkSpectrumGradientCost(CkSpectrum s, double *load, double *row, double *column)
+{
+  CkEngine engine;
+  double   dot, accumulate;
+
+  PetscFunctionBeginUser;
+  *load = *row = 0;
+  *column = 2. * (double)s->d; /* a landscape: one entry of a product is a multiplication and an addition */
+  PetscCall(CkLossGetEngine(s->loss, &engine));
+  if (engine) {
+    PetscCall(CkEngineGetCost(engine, NULL, load, row, &dot, &accumulate));
+    *column = (dot + accumulate) / 2;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscInt CkSpectrumVectorCount(CkSpectrum s, PetscInt values)
+{
+  return s->wanted == CK_SPECTRUM_ALL ? values : s->wanted;
+}
+
+PetscErrorCode CkSpectrumSetDataMemory(CkSpectrum s, double bytes_per_rank)
+{
+  PetscFunctionBeginUser;
+  s->data_bytes = bytes_per_rank;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static double Total(const CkSpectrum s, const CkSpectrumEstimate *e)
+{
+  return s->fixed + e->matrix + e->work + e->vectors + e->stream;
+}
+
+/* Bytes per rank that every route needs: samples, the engine's buffers, the point and what is cached with it. */
+static PetscErrorCode SetFixed(CkSpectrum s)
+{
+  CkEngine engine;
+  double   bytes = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkLossGetEngine(s->loss, &engine));
+  if (engine) PetscCall(CkEngineGetCost(engine, &bytes, NULL, NULL, NULL, NULL));
+  s->fixed = s->data_bytes + bytes + 2. * sizeof(double) * ((double)s->d + (double)s->N);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ELPA gives values only. */
+static PetscErrorCode ChooseSolver(CkSpectrum s)
+{
+  PetscFunctionBeginUser;
+  if (!s->solver_asked) s->solver = s->wanted == 0 ? CK_SOLVER_ELPA : CK_SOLVER_SCALAPACK;
+  CkCheckAll(s->comm, s->solver == CK_SOLVER_SCALAPACK || s->wanted == 0, PETSC_ERR_SUP,
+             "-spectrum_solver elpa computes eigenvalues only, but eigenvectors are asked for: take -spectrum_solver "
+             "scalapack, or -spectrum_vectors 0");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Estimate(CkSpectrum s, CkSpectrumMethod method, CkSpectrumEstimate *e)
+{
+  PetscFunctionBeginUser;
+  *e = (CkSpectrumEstimate){0};
+  PetscCall(CkSpectrumRouteFind(method)->estimate(s, e));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ChooseMethod(CkSpectrum s)
+{
+  const CkSpectrumMethod complete = s->d <= s->N ? CK_SPECTRUM_DENSE : CK_SPECTRUM_GRAM;
+  CkSpectrumEstimate     e;
+  double                 limit;
+  char                   need[32], have[32];
+
+  PetscFunctionBeginUser;
+  s->method = s->asked;
+  PetscCall(PetscSNPrintf(s->reason, sizeof(s->reason), "as asked"));
+  if (s->asked != CK_SPECTRUM_AUTO) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(Estimate(s, complete, &e));
+  PetscCall(CkMemoryLimit(s->comm, &limit));
+  if (Total(s, &e) <= limit) {
+    s->method = complete;
+    PetscCall(PetscSNPrintf(s->reason, sizeof(s->reason), "complete, and the smaller matrix: %s",
+                            complete == CK_SPECTRUM_DENSE ? "d <= N" : "N < d"));
+  } else {
+    s->method = CK_SPECTRUM_KRYLOV;
+    CkFormatBytes(Total(s, &e), need);
+    CkFormatBytes(limit, have);
+    PetscCall(PetscSNPrintf(s->reason, sizeof(s->reason),
+                            "leading part only: %s would need %s on each rank, the limit is %s",
+                            CkSpectrumMethodName(complete), need, have));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode BytesRow(CkTable table, const char name[], double bytes, const char note[])
+{
+  char text[32];
+
+  PetscFunctionBeginUser;
+  CkFormatBytes(bytes, text);
+  PetscCall(CkTableRow(table, name, note, "%s", text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintCosts(CkSpectrum s, CkTable table, const CkSpectrumEstimate *e)
+{
+  const char *least = e->at_least ? ">= " : "";
+  double      limit;
+  char        have[32], note[64];
+
+  PetscFunctionBeginUser;
+  PetscCall(CkMemoryLimit(s->comm, &limit));
+  CkFormatBytes(limit, have);
+  PetscCall(PetscSNPrintf(note, sizeof(note), "limit %s", have));
+  PetscCall(BytesRow(table, "memory per rank", Total(s, e), note));
+  PetscCall(BytesRow(table, "  samples, engine", s->fixed, ""));
+  PetscCall(BytesRow(table, "  passes", e->stream, "gradients kept, sums, columns"));
+  PetscCall(BytesRow(table, e->at_least ? "  Krylov basis" : "  matrix", e->matrix, ""));
+  PetscCall(BytesRow(table, "  eigensolver", e->work, ""));
+  PetscCall(BytesRow(table, "  vectors", e->vectors, "kept, or for the residuals"));
+  PetscCall(CkTableRow(table, "eigenvalues", "", "%" PetscInt_FMT, e->values));
+  PetscCall(CkTableRow(table, "passes over the data", "", "%s%.4g", least, e->passes));
+  PetscCall(CkTableRow(table, "operations", "all ranks", "%s%.3g", least, e->gradient + e->assembly + e->solve));
+  PetscCall(CkTableRow(table, "  gradients, products", "", "%s%.3g", least, e->gradient));
+  PetscCall(CkTableRow(table, "  assembly", "", "%.3g", e->assembly));
+  PetscCall(CkTableRow(table, "  eigensolver", "", "%s%.3g", least, e->solve));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintPlan(CkSpectrum s)
+{
+  CkTable     table;
+  CkNet       net;
+  const char *name;
+  PetscMPIInt size;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_size(s->comm, &size));
+  PetscCall(CkLossGetNet(s->loss, &net));
+  PetscCall(CkTableCreate(s->comm, "Plan of the spectrum", &table));
+  if (net) {
+    PetscCall(CkNetGetName(net, &name));
+    PetscCall(CkTableRow(table, "network", "", "%s", name));
+  }
+  PetscCall(CkTableRow(table, "weights d", "", "%" PetscInt_FMT, s->d));
+  PetscCall(CkTableRow(table, "samples N", s->samples, "%" PetscInt_FMT, s->N));
+  PetscCall(CkTableRow(table, "ranks", "", "%d", (int)size));
+  PetscCall(CkTableRow(table, "method", s->reason, "%s", CkSpectrumMethodName(s->method)));
+  PetscCall(PrintCosts(s, table, &s->estimate));
+  PetscCall(CkTableDestroy(&table));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
+{
+  char what[128];
+
+  PetscFunctionBeginUser;
+  PetscCall(SetFixed(s));
+  PetscCall(ChooseSolver(s));
+  PetscCall(ChooseMethod(s));
+  PetscCall(Estimate(s, s->method, &s->estimate));
+  if (print) PetscCall(PrintPlan(s));
+  PetscCall(PetscSNPrintf(what, sizeof(what), "-spectrum_method %s with d = %" PetscInt_FMT ", N = %" PetscInt_FMT,
+                          CkSpectrumMethodName(s->method), s->d, s->N));
+  PetscCall(CkMemoryCheck(s->comm, Total(s, &s->estimate), what,
+                          s->method == CK_SPECTRUM_KRYLOV
+                            ? "use more ranks on more nodes, lower -spectrum_nev, or raise -memory_limit"
+                            : "use more ranks on more nodes, fewer samples (-data_count), -spectrum_method krylov, or "
+                              "raise -memory_limit"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,152 @@
+#include "spectrumimpl.h"
+#include <float.h>
+#include <math.h>
+
+/* What a person reads: the summary table and the largest eigenvalues. */
+
+#define SHOWN 10
+
+static PetscErrorCode ProblemRows(CkSpectrum s, CkTable table)
+{
+  CkNet       net;
+  CkEngine    engine;
+  const char *text;
+  PetscBool   centred;
+  char        note[128];
+
+  PetscFunctionBeginUser;
+  PetscCall(CkLossGetNet(s->loss, &net));
+  PetscCall(CkLossGetEngine(s->loss, &engine));
+  if (net) {
+    PetscCall(CkNetGetName(net, &text));
+    PetscCall(CkTableRow(table, "network", s->weights, "%s", text));
+  }
+  PetscCall(CkTableRow(table, "weights d", net ? "" : s->weights, "%" PetscInt_FMT, s->d));
+  PetscCall(CkTableRow(table, "samples N", s->samples, "%" PetscInt_FMT, s->N));
+  PetscCall(CkDiffusionGetCentred(s->D, &centred));
+  PetscCall(CkTableRow(table, "matrix", "", "%s",
+                       centred ? "D = (1/N) sum g g' - gbar gbar'" : "second moment (1/N) sum g g'"));
+  if (engine) {
+    PetscCall(CkEngineGetType(engine, &text));
+    PetscCall(CkTableRow(table, "engine", "", "%s", text));
+  }
+  PetscCall(CkTableRow(table, "method", s->reason, "%s", CkSpectrumMethodName(s->method)));
+  if (s->method != CK_SPECTRUM_KRYLOV) {
+    PetscCall(PetscSNPrintf(note, sizeof(note), "matrix of order %" PetscInt_FMT, s->estimate.order));
+    PetscCall(CkTableRow(table, "solver", note, "%s", s->solver == CK_SOLVER_ELPA ? "elpa" : "scalapack"));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CostRows(CkSpectrum s, CkTable table)
+{
+  static const char *const names[] = {"trace", "assembly", "eigenvalues", "checks", "vectors"};
+  char                     total[32], one[32], note[192] = "";
+  size_t                   used = 0;
+
+  PetscFunctionBeginUser;
+  for (int i = 0; i < CK_PHASE_COUNT; ++i) {
+    if (s->seconds[i] <= 0) continue;
+    CkFormatSeconds(s->seconds[i], one);
+    PetscCall(PetscSNPrintf(note + used, sizeof(note) - used, "%s%s %s", used ? ", " : "", names[i], one));
+    PetscCall(PetscStrlen(note, &used));
+  }
+  CkFormatSeconds(s->statistics.seconds, total);
+  PetscCall(CkTableRow(table, "passes over the data", "", "%.4g", s->statistics.passes));
+  PetscCall(CkTableRow(table, "time", note, "%s", total));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RankRow(CkSpectrum s, CkTable table, const char name[], PetscInt rank, double threshold,
+                              const char formula[])
+{
+  const CkSpectrumStatistics *t = &s->statistics;
+  char                        note[128];
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscSNPrintf(note, sizeof(note), "above %.4g = %s", threshold, formula));
+  if (rank == CK_RANK_UNKNOWN) PetscCall(CkTableRow(table, name, note, "> %" PetscInt_FMT, t->n));
+  else
+    PetscCall(CkTableRow(table, name, note, "%" PetscInt_FMT "  (%.3g%% of d)", rank,
+                         100. * (double)rank / (double)t->dimension));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StatisticsRows(CkSpectrum s, CkTable table)
+{
+  const CkSpectrumStatistics *t = &s->statistics;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkTableRow(table, "eigenvalues", t->complete ? "all non-zero ones" : "the leading ones only",
+                       "%" PetscInt_FMT, t->n));
+  PetscCall(CkTableRow(table, "trace", "from squared norms, in a pass of its own", "%.8g", t->trace));
+  PetscCall(CkTableRow(table, "lambda_max", "", "%.8g", t->lambda_max));
+  PetscCall(RankRow(s, table, "rank_float32", t->rank_float32, t->threshold_float32, "lambda_max d eps32"));
+  PetscCall(RankRow(s, table, "rank_float64", t->rank_float64, t->threshold_float64, "lambda_max d eps64"));
+  PetscCall(RankRow(s, table, "rank_gram32", t->rank_gram32, t->threshold_gram32, "lambda_max min(d,N) eps32"));
+  PetscCall(RankRow(s, table, "rank_1e-3", t->rank_1e3, t->threshold_1e3, "lambda_max / 1000"));
+  PetscCall(CkTableRow(table, "stable rank", "trace / lambda_max", "%.6g", t->stable_rank));
+  if (t->complete) {
+    PetscCall(CkTableRow(table, "clipped mean +- std", "eigenvalues raised to the float32 threshold", "%.4g +- %.4g",
+                         t->clipped_mean, t->clipped_std));
+    PetscCall(CkTableRow(table, "mean +- std", "over all d, zeros included", "%.4g +- %.4g", t->mean, t->std));
+    PetscCall(
+      CkTableRow(table, "participation ratio", "(sum lambda)^2 / sum lambda^2", "%.6g", t->participation_ratio));
+    PetscCall(
+      CkTableRow(table, "score",
+                 (double)t->dimension * FLT_EPSILON > 0.01 ? "rank_gram32/d + variance" : "rank_float32/d + variance",
+                 "%.6g", t->score));
+  } else {
+    PetscCall(CkTableRow(table, "mean", "trace / d", "%.4g", t->mean));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckRows(CkSpectrum s, CkTable table)
+{
+  PetscFunctionBeginUser;
+  if (!s->check) PetscCall(CkTableRow(table, "self-checks", "", "none (-spectrum_check false)"));
+  for (PetscInt i = 0; i < s->checks.n; ++i) {
+    const CkSpectrumCheck *c = &s->checks.list[i];
+    char                   note[64];
+
+    PetscCall(PetscSNPrintf(note, sizeof(note), "bound %.2g", c->bound));
+    PetscCall(CkTableRow(table, c->name, note, "%.2g", c->measured));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ValueTable(CkSpectrum s)
+{
+  CkTable table;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkTableCreate(s->comm, "Largest eigenvalues", &table));
+  for (PetscInt i = 0; i < PetscMin(SHOWN, s->n); ++i) {
+    char name[32], note[64] = "";
+
+    PetscCall(PetscSNPrintf(name, sizeof(name), "%" PetscInt_FMT, i + 1));
+    if (!isnan(s->residual[i])) PetscCall(PetscSNPrintf(note, sizeof(note), "residual %.2g", s->residual[i]));
+    PetscCall(CkTableRow(table, name, note, "%.10g", s->values[i]));
+  }
+  PetscCall(CkTableDestroy(&table));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumView(CkSpectrum s)
+{
+  CkTable table;
+
+  PetscFunctionBeginUser;
+  PetscCheck(s->solved, s->comm, PETSC_ERR_ORDER, "Call CkSpectrumSolve() first");
+  PetscCall(CkTableCreate(s->comm, "Spectrum of the diffusion matrix", &table));
+  PetscCall(ProblemRows(s, table));
+  PetscCall(CostRows(s, table));
+  PetscCall(StatisticsRows(s, table));
+  PetscCall(CkTableDestroy(&table));
+  PetscCall(CkTableCreate(s->comm, "Self-checks: discrepancy, relative", &table));
+  PetscCall(CheckRows(s, table));
+  PetscCall(CkTableDestroy(&table));
+  PetscCall(ValueTable(s));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,256 @@
+#include "spectrumimpl.h"
+#include <clarkia/error.h>
+#include <clarkia/options.h>
+#include <errno.h>
+#include <petsctime.h>
+#include <stdlib.h>
+
+/* spectrum.c: the object, its options and the frame of a solve. */
+
+static const CkOption table[] = {
+  {.key = "spectrum_method",
+   .kind = CK_OPTION_STRING,
+   .fallback = "auto",
+   .choices = "auto|dense|gram|krylov",
+   .help = "route: dense (d x d), gram (N x N), krylov (leading pairs), auto (the smaller complete one that fits)"},
+  {.key = "spectrum_solver",
+   .kind = CK_OPTION_STRING,
+   .fallback = "auto",
+   .choices = "auto|scalapack|elpa",
+   .help = "dense eigensolver; auto: elpa for values only, scalapack with eigenvectors"},
+  {.key = "spectrum_nev",
+   .kind = CK_OPTION_INT,
+   .fallback = "20",
+   .minimum = 1,
+   .maximum = 1e9,
+   .help = "krylov: number of leading eigenpairs"},
+  {.key = "spectrum_vectors",
+   .kind = CK_OPTION_STRING,
+   .fallback = "0",
+   .help = "eigenvectors to compute and store: a number of leading ones, or all"},
+  {.key = "spectrum_residuals",
+   .kind = CK_OPTION_INT,
+   .fallback = "20",
+   .minimum = 0,
+   .maximum = 1000,
+   .help = "leading pairs with a residual in a dense or gram run without eigenvectors"},
+  {.key = "spectrum_check",
+   .kind = CK_OPTION_BOOL,
+   .fallback = "true",
+   .help = "self-checks: traces, sums, residuals; one that fails is an error"},
+  {.key = "spectrum_partial",
+   .kind = CK_OPTION_BOOL,
+   .fallback = "false",
+   .help = "krylov: take the pairs that converged where not all did"},
+  {.key = NULL},
+};
+
+PetscErrorCode CkSpectrumRegisterOptions(void)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsRegister("Spectrum", table));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumCreate(CkDiffusion D, CkSpectrum *spectrum)
+{
+  CkSpectrum  s;
+  CkPrecision precision;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkEventsRegister());
+  PetscCall(PetscNew(&s));
+  s->D = D;
+  PetscCall(CkDiffusionGetLoss(D, &s->loss));
+  PetscCall(CkLossGetComm(s->loss, &s->comm));
+  PetscCall(CkLossGetDimension(s->loss, &s->d));
+  PetscCall(CkLossGetSamples(s->loss, &s->N));
+  PetscCall(CkLossGetPrecision(s->loss, &precision));
+  s->precision = precision == CK_FLOAT32 ? 1e-5 : 1e-10;
+  s->nev = 20;
+  s->residuals = 20;
+  s->check = PETSC_TRUE;
+  s->phase = CK_PHASE_COUNT;
+  *spectrum = s;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* "all" or a number of eigenvectors. */
+static PetscErrorCode ParseVectors(CkSpectrum s)
+{
+  char text[64], *end;
+  long k;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("spectrum_vectors", text, sizeof(text), NULL));
+  if (strcmp(text, "all") == 0) {
+    s->wanted = CK_SPECTRUM_ALL;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  errno = 0;
+  k = strtol(text, &end, 10);
+  CkCheckAll(s->comm, errno == 0 && end != text && *end == '\0' && k >= 0 && k <= s->d, PETSC_ERR_ARG_OUTOFRANGE,
+             "-spectrum_vectors %s: give a number between 0 and the dimension %" PetscInt_FMT ", or all", text, s->d);
+  s->wanted = (PetscInt)k;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumSetFromOptions(CkSpectrum s)
+{
+  char      method[32], solver[32];
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("spectrum_method", method, sizeof(method), NULL));
+  s->asked = CK_SPECTRUM_AUTO;
+  for (CkSpectrumMethod m = CK_SPECTRUM_DENSE; m <= CK_SPECTRUM_KRYLOV; ++m) {
+    if (strcmp(method, CkSpectrumMethodName(m)) == 0) s->asked = m;
+  }
+  PetscCall(CkOptionsGetString("spectrum_solver", solver, sizeof(solver), NULL));
+  s->solver_asked = (PetscBool)(strcmp(solver, "auto") != 0);
+  s->solver = strcmp(solver, "elpa") == 0 ? CK_SOLVER_ELPA : CK_SOLVER_SCALAPACK;
+  PetscCall(CkOptionsGetInt("spectrum_nev", &s->nev, &set));
+  CkCheckAll(s->comm, !set || s->nev <= s->d, PETSC_ERR_ARG_OUTOFRANGE,
+             "-spectrum_nev %" PetscInt_FMT ": D has only %" PetscInt_FMT " eigenvalues", s->nev, s->d);
+  PetscCall(CkOptionsGetInt("spectrum_residuals", &s->residuals, NULL));
+  PetscCall(CkOptionsGetBool("spectrum_check", &s->check, NULL));
+  PetscCall(CkOptionsGetBool("spectrum_partial", &s->partial, NULL));
+  PetscCall(ParseVectors(s));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumSetMethod(CkSpectrum s, CkSpectrumMethod method)
+{
+  PetscFunctionBeginUser;
+  s->asked = method;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumSetVectors(CkSpectrum s, PetscInt k)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(k == CK_SPECTRUM_ALL || (k >= 0 && k <= s->d), s->comm, PETSC_ERR_ARG_OUTOFRANGE,
+             "%" PetscInt_FMT " eigenvectors of dimension %" PetscInt_FMT, k, s->d);
+  s->wanted = k;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumSetDescription(CkSpectrum s, const char weights[], const char samples[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscStrncpy(s->weights, weights, sizeof(s->weights)));
+  PetscCall(PetscStrncpy(s->samples, samples, sizeof(s->samples)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumPhaseBegin(CkSpectrum s, CkSpectrumPhase phase)
+{
+  PetscLogDouble now;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscTime(&now));
+  if (s->phase != CK_PHASE_COUNT) s->seconds[s->phase] += now - s->clock;
+  s->phase = phase;
+  s->clock = now;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The trace by squared norms, and what its rounding errors are relative to: tr D = mean |g_k|^2 - |gbar|^2 cancels
+   where the mean gradient is large. */
+static PetscErrorCode IndependentTrace(CkSpectrum s)
+{
+  PetscBool centred;
+  Vec       mean;
+  double    square;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_TRACE));
+  PetscCall(CkDiffusionTrace(s->D, &s->trace));
+  PetscCall(CkDiffusionGetCentred(s->D, &centred));
+  s->scale = s->trace;
+  if (centred) {
+    PetscCall(CkLossCreateVec(s->loss, &mean));
+    PetscCall(CkDiffusionMean(s->D, mean));
+    PetscCall(CkLossDot(s->loss, mean, mean, &square));
+    PetscCall(VecDestroy(&mean));
+    s->scale += square;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Clear(CkSpectrum s)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkSpectrumDestroyVectors(s->nvectors, &s->vectors));
+  PetscCall(PetscFree2(s->values, s->residual));
+  PetscCall(PetscArrayzero(s->seconds, CK_PHASE_COUNT));
+  s->checks.n = 0;
+  s->n = s->nvectors = 0;
+  s->solved = PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumSolve(CkSpectrum s)
+{
+  double    before, after;
+  PetscBool complete;
+
+  PetscFunctionBeginUser;
+  PetscCall(Clear(s));
+  PetscCall(CkSpectrumPlan(s, PETSC_FALSE));
+  PetscCall(CkLossGetPasses(s->loss, &before));
+  PetscCall(IndependentTrace(s));
+  PetscCall(CkSpectrumRouteFind(s->method)->solve(s));
+  PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_COUNT));
+  PetscCall(CkLossGetPasses(s->loss, &after));
+  PetscCall(CkSpectrumChecksVerify(s->comm, &s->checks));
+  complete = (PetscBool)(s->n >= PetscMin(s->d, s->N));
+  PetscCall(CkSpectrumComputeStatistics(s->n, s->values, s->d, s->N, complete, s->trace, &s->statistics));
+  s->statistics.passes = after - before;
+  for (int i = 0; i < CK_PHASE_COUNT; ++i) s->statistics.seconds += s->seconds[i];
+  s->solved = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumGetMethod(CkSpectrum s, CkSpectrumMethod *method)
+{
+  PetscFunctionBeginUser;
+  *method = s->method == CK_SPECTRUM_AUTO ? s->asked : s->method;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumGetValues(CkSpectrum s, PetscInt *n, const double **values, const double **residuals)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(s->solved, s->comm, PETSC_ERR_ORDER, "Call CkSpectrumSolve() first");
+  *n = s->n;
+  *values = s->values;
+  if (residuals) *residuals = s->residual;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumGetVectors(CkSpectrum s, PetscInt *k, const Vec **vectors)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(s->solved, s->comm, PETSC_ERR_ORDER, "Call CkSpectrumSolve() first");
+  *k = s->nvectors;
+  *vectors = s->vectors;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumGetStatistics(CkSpectrum s, CkSpectrumStatistics *statistics)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(s->solved, s->comm, PETSC_ERR_ORDER, "Call CkSpectrumSolve() first");
+  *statistics = s->statistics;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumDestroy(CkSpectrum *spectrum)
+{
+  PetscFunctionBeginUser;
+  if (!*spectrum) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(Clear(*spectrum));
+  PetscCall(PetscFree(*spectrum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,140 @@
+#pragma once
+#include <clarkia/progress.h>
+#include <clarkia/spectrum.h>
+#include <slepceps.h>
+
+/* Private to src/spectrum: the object, its routes, its checks. */
+
+/* A self-check: |measured| must not exceed the bound. */
+typedef struct {
+  const char *name;
+  double      measured, bound;
+} CkSpectrumCheck;
+
+#define CK_SPECTRUM_CHECKS 10
+typedef struct {
+  PetscInt        n;
+  CkSpectrumCheck list[CK_SPECTRUM_CHECKS];
+} CkSpectrumChecks;
+
+/* Costs of one route for given sizes; bytes are per rank, operations those of all ranks. */
+typedef struct {
+  PetscInt  order;   /* of the eigenproblem */
+  PetscInt  values;  /* eigenvalues it gives */
+  double    matrix;  /* assembled matrix, or Krylov basis */
+  double    work;    /* eigensolver, eigenvectors included while it runs */
+  double    vectors; /* eigenvectors of D that are kept, or the leading ones of the residual check */
+  double    stream;  /* passes over the data: stored gradients, accumulators, tiles */
+  double    passes;
+  PetscBool at_least; /* passes and operations are a lower bound: the number of iterations is not known before */
+  double    gradient, assembly, solve;
+} CkSpectrumEstimate;
+
+typedef struct {
+  const char      *name;
+  CkSpectrumMethod method;
+  PetscErrorCode (*estimate)(CkSpectrum, CkSpectrumEstimate *); /* not collective */
+  PetscErrorCode (*solve)(CkSpectrum);                          /* sets n, values, residuals, vectors, checks */
+} CkSpectrumRoute;
+
+extern const CkSpectrumRoute ck_spectrum_dense, ck_spectrum_gram, ck_spectrum_krylov;
+
+typedef enum {
+  CK_PHASE_TRACE,
+  CK_PHASE_ASSEMBLE,
+  CK_PHASE_SOLVE,
+  CK_PHASE_CHECK,
+  CK_PHASE_VECTORS,
+  CK_PHASE_COUNT
+} CkSpectrumPhase;
+
+struct _p_CkSpectrum {
+  MPI_Comm         comm;
+  CkDiffusion      D; /* borrowed, as the loss */
+  CkLoss           loss;
+  PetscInt         d, N;
+  CkSpectrumMethod asked, method; /* method: never AUTO once planned */
+  char             reason[256];   /* why this method */
+  CkEigenSolver    solver;
+  PetscBool        solver_asked;
+  PetscInt         nev;       /* krylov: pairs wanted */
+  PetscInt         wanted;    /* eigenvectors wanted, or CK_SPECTRUM_ALL */
+  PetscInt         residuals; /* leading pairs with a residual in a run without eigenvectors */
+  PetscBool        check, partial;
+  double           precision; /* relative accuracy of the gradients: bound of all comparisons with the data */
+  char             weights[256], samples[256];
+
+  CkSpectrumEstimate   estimate;
+  double               data_bytes, fixed; /* bytes per rank besides: samples; samples, engine, point */
+  PetscBool            solved;
+  PetscInt             n, nvectors;
+  double              *values, *residual; /* [n] */
+  Vec                 *vectors;           /* [nvectors] */
+  double               trace, scale;      /* scale: what the rounding errors of the trace are relative to */
+  CkSpectrumChecks     checks;
+  CkSpectrumStatistics statistics;
+  double               seconds[CK_PHASE_COUNT], clock;
+  CkSpectrumPhase      phase;
+};
+
+/* spectrum_methods.c */
+const CkSpectrumRoute *CkSpectrumRouteFind(CkSpectrumMethod method);
+const char            *CkSpectrumMethodName(CkSpectrumMethod method);
+
+/* spectrum.c: ends the running phase (if any) and starts the next one; CK_PHASE_COUNT: none. */
+PetscErrorCode CkSpectrumPhaseBegin(CkSpectrum s, CkSpectrumPhase phase);
+
+/* plan.c */
+/* Floating-point operations of one gradient, its row, and one column of a product with D; 0 for landscapes. */
+PetscErrorCode CkSpectrumGradientCost(CkSpectrum s, double *load, double *row, double *column);
+/* Eigenvectors wanted, as a number, for a route that gives `values` pairs. */
+PetscInt CkSpectrumVectorCount(CkSpectrum s, PetscInt values);
+
+/* assembled.c: what dense and gram share. Maps m unit eigenvectors U [m x order] of the assembled matrix, with their
+   eigenvalues, to vectors of D. */
+typedef PetscErrorCode (*CkSpectrumMap)(CkSpectrum s, PetscInt m, const double U[], const double lambda[], Vec V[]);
+/* All eigenvalues of A (destroyed), the wanted vectors, residuals and checks. */
+PetscErrorCode CkSpectrumSolveAssembled(CkSpectrum s, CkBlockMatrix *A, CkSpectrumMap map);
+/* Memory and operations of the eigenproblem of an assembled matrix of the estimate's order; passes of the checks. */
+PetscErrorCode CkSpectrumEstimateAssembled(CkSpectrum s, PetscBool gram, CkSpectrumEstimate *e);
+
+/* leading.c: SLEPc with what all our uses share: start vector and basis type. */
+/* Vectors in the Krylov basis for nev pairs of order n (without the last one). */
+PetscInt CkKrylovBasisSize(PetscInt n, PetscInt nev);
+/* BV type without 32-bit overflow: "svec" (one Vec of n (ncv + 1) numbers), "mat" (local array) or "vecs". */
+const char *CkKrylovBasisType(PetscInt64 n, PetscInt64 nlocal, PetscInt64 ncv);
+/* An EPS for the nev largest eigenvalues of symmetric A; the start vector is a function of `step` alone. */
+PetscErrorCode CkKrylovCreate(Mat A, PetscInt nev, PetscInt step, EPS *eps);
+/* The m leading eigenpairs of A: lambda [m], U [m x n] on every rank (from PetscMalloc). A keeps its contents. */
+PetscErrorCode CkSpectrumLeading(CkBlockMatrix A, MPI_Comm comm, PetscInt m, double lambda[], double **U);
+
+/* residuals.c */
+PetscErrorCode CkSpectrumCreateVectors(CkSpectrum s, PetscInt m, Vec **V);
+PetscErrorCode CkSpectrumDestroyVectors(PetscInt m, Vec **V);
+/* Unit length, largest entry positive. norms (may be NULL): lengths before. */
+PetscErrorCode CkSpectrumNormalize(PetscInt m, Vec V[], double norms[]);
+/* residual[j] = |D v_j - lambda_j v_j|_2 / lambda_max by block products with D from the data. */
+PetscErrorCode CkSpectrumResiduals(CkSpectrum s, PetscInt m, const Vec V[], const double lambda[], double lambda_max,
+                                   double residual[]);
+/* Columns of one block product of CkSpectrumResiduals(). */
+#define CK_RESIDUAL_GROUP 64
+
+/* checks.c: pure functions of numbers that are the same on all ranks. */
+/* 10 n eps lambda_max: what a backward stable eigensolver of order n promises. */
+double CkSpectrumRounding(PetscInt n, double lambda_max);
+void   CkSpectrumCheckAdd(CkSpectrumChecks *checks, const char name[], double measured, double bound);
+/* Trace of the assembled matrix against the independent one; scale: tr D + |gbar|^2. */
+void CkSpectrumCheckAssembly(CkSpectrumChecks *checks, double assembled, double trace, double scale, double precision);
+/* Eigenvalues of the assembled matrix of order n against its trace and Frobenius norm, and none below zero by more than
+   the rounding errors of the solver and those of the matrix, `noise`. */
+void CkSpectrumCheckValues(CkSpectrumChecks *checks, PetscInt n, const double values[], double trace, double frobenius,
+                           double noise);
+/* Sum of n eigenvalues against the independent trace. */
+void CkSpectrumCheckTrace(CkSpectrumChecks *checks, PetscInt n, const double values[], PetscBool complete, double trace,
+                          double scale, double precision);
+/* m eigenvalues of another solver: each must be among the n values, in order. index [m]: which it is. */
+void CkSpectrumCheckLeading(CkSpectrumChecks *checks, PetscInt m, const double leading[], PetscInt n,
+                            const double values[], PetscInt index[]);
+void CkSpectrumCheckResiduals(CkSpectrumChecks *checks, PetscInt m, const double residual[], double bound);
+/* Error on all ranks naming the first check that fails. */
+PetscErrorCode CkSpectrumChecksVerify(MPI_Comm comm, const CkSpectrumChecks *checks);

@@ -1,0 +1,198 @@
+#include "problem.h"
+#include <float.h>
+
+/* Spectra in closed form (theory T11, T12, T14, quadratic ensembles), by every route. */
+
+static const CkSpectrumMethod routes[] = {CK_SPECTRUM_DENSE, CK_SPECTRUM_GRAM, CK_SPECTRUM_KRYLOV};
+
+/* The eigenvalues are those of `exact` [d], descending, zeros included; what a route leaves out must be zero. */
+static void AssertSpectrum(Problem *p, PetscInt d, const double exact[])
+{
+  for (size_t r = 0; r < PETSC_STATIC_ARRAY_LENGTH(routes); ++r) {
+    const double *values, *residuals;
+    PetscInt      n;
+
+    OK(CkSpectrumSetMethod(p->spectrum, routes[r]));
+    OK(CkSpectrumSolve(p->spectrum));
+    OK(CkSpectrumGetValues(p->spectrum, &n, &values, &residuals));
+    assert_on_all_ranks(n >= 1 && n <= d);
+    for (PetscInt i = 0; i < d; ++i)
+      assert_close(i < n ? values[i] : 0, exact[i], 100 * DBL_EPSILON, PetscMax(exact[0], DBL_MIN));
+    for (PetscInt i = 0; i < n; ++i) assert_on_all_ranks(isnan(residuals[i]) || residuals[i] <= 1e-13);
+  }
+}
+
+/* T14: a = (1,0), (0,1), (1,1), y = 0, 0, 1. At x = 0 D = (2/9) [[1,1],[1,1]]; elsewhere the rank is 2 = N - 1. */
+static void three_regression_data(void **state)
+{
+  const double a[] = {1, 0, 0, 1, 1, 1}, y[] = {0, 0, 1}, zero[] = {4. / 9, 0};
+  const double x[] = {0.3, -0.7}, s = x[0] + x[1] - 1;
+  const double m1 = (x[0] + s) / 3, m2 = (x[1] + s) / 3;
+  const double d11 = (x[0] * x[0] + s * s) / 3 - m1 * m1, d22 = (x[1] * x[1] + s * s) / 3 - m2 * m2;
+  const double d12 = s * s / 3 - m1 * m2, root = sqrt((d11 - d22) * (d11 - d22) / 4 + d12 * d12);
+  const double generic[] = {(d11 + d22) / 2 + root, (d11 + d22) / 2 - root};
+  Problem      p = NewLandscape(PETSC_COMM_WORLD, "");
+
+  (void)state;
+  OK(CkLossSetLinearRegression(p.loss, 2, 3, a, y));
+  FinishProblem(&p);
+  AssertSpectrum(&p, 2, zero);
+  SetPoint(&p, x);
+  assert_true(generic[1] > 0.01 * generic[0]);
+  AssertSpectrum(&p, 2, generic);
+  FreeProblem(&p);
+}
+
+/* T12: D = s2 v v', rank 1 for any N. Data (1,1), (2,1) at w = (1,1): D = [[1,1],[1,1]]. */
+static void two_weights_have_rank_one(void **state)
+{
+  const double         x[] = {1, 2}, y[] = {1, 1}, w[] = {1, 1}, exact[] = {2, 0};
+  CkSpectrumStatistics s;
+  Problem              p = NewLandscape(PETSC_COMM_WORLD, "");
+
+  (void)state;
+  OK(CkLossSetTwoWeight(p.loss, 2, x, y));
+  FinishProblem(&p);
+  SetPoint(&p, w);
+  AssertSpectrum(&p, 2, exact);
+  OK(CkSpectrumGetStatistics(p.spectrum, &s));
+  assert_int_equal(s.rank_float64, 1);
+  assert_int_equal(s.rank_float32, 1);
+  assert_close(s.mean, 1, 1e-14, 1);
+  assert_close(s.std, 1, 1e-14, 1);
+  FreeProblem(&p);
+}
+
+/*
+  T11 without sampling error: coordinates z with the values -sqrt 3, 0 (four times), sqrt 3 and noise +-1 have the
+  moments of Gaussians up to the fifth, so that with a = A^1/2 z, y = sigma e and x* = 0
+    D = A x x' A + (x'A x + sigma^2) A,   here with A = diag, x = (t, 0, 0): diagonal.
+*/
+static void least_squares_of_gaussian_moments(void **state)
+{
+  enum { d = 3, N = 432 };
+  const double node[] = {-sqrt(3), 0, 0, 0, 0, sqrt(3)}, A[] = {2, 1, 0.25}, sigma = 0.7, t = 0.6;
+  const double x[] = {t, 0, 0}, scale = A[0] * t * t + sigma * sigma;
+  const double moving[] = {A[0] * A[0] * t * t + scale * A[0], scale * A[1], scale * A[2]};
+  const double optimum[] = {sigma * sigma * A[0], sigma * sigma * A[1], sigma * sigma * A[2]};
+  double       a[N * d], y[N];
+  Problem      p = NewLandscape(PETSC_COMM_WORLD, "");
+
+  (void)state;
+  for (int k = 0; k < N; ++k) {
+    for (int i = 0, digits = k / 2; i < d; ++i, digits /= 6) a[k * d + i] = sqrt(A[i]) * node[digits % 6];
+    y[k] = k % 2 ? sigma : -sigma;
+  }
+  OK(CkLossSetLinearRegression(p.loss, d, N, a, y));
+  FinishProblem(&p);
+  AssertSpectrum(&p, d, optimum); /* x = x*: D = sigma^2 H */
+  SetPoint(&p, x);
+  AssertSpectrum(&p, d, moving);
+  FreeProblem(&p);
+}
+
+/* f_k = x'Hx/2 + xi_k.x with xi = +-c_i e_i has D = diag(c_i^2)/d, with multiple eigenvalues, far from the minimum too.
+ */
+static void multiple_eigenvalues(void **state)
+{
+  enum { d = 30, N = 60 };
+  double  H[d * d] = {0}, xi[N * d] = {0}, exact[d], x[d];
+  Problem p = NewLandscape(PETSC_COMM_WORLD, "");
+
+  (void)state;
+  for (int i = 0; i < d; ++i) {
+    const double c = 1 + (d - 1 - i) / 10; /* 3 ten times, 2 ten times, 1 ten times */
+
+    H[i * d + i] = 1 + i;
+    x[i] = 0.1;
+    xi[2 * i * d + i] = c;
+    xi[(2 * i + 1) * d + i] = -c;
+    exact[i] = c * c / d;
+  }
+  OK(CkLossSetQuadratic(p.loss, d, N, H, xi));
+  FinishProblem(&p);
+  SetPoint(&p, x);
+  AssertSpectrum(&p, d, exact);
+  FreeProblem(&p);
+}
+
+/* All gradients equal: D = 0, by every route. */
+static void equal_gradients(void **state)
+{
+  const double         H[] = {2, 1, 1, 3}, xi[] = {1, -1, 1, -1, 1, -1}, exact[] = {0, 0};
+  CkSpectrumStatistics s;
+  Problem              p = NewLandscape(PETSC_COMM_WORLD, "");
+
+  (void)state;
+  OK(CkLossSetQuadratic(p.loss, 2, 3, H, xi));
+  FinishProblem(&p);
+  AssertSpectrum(&p, 2, exact);
+  OK(CkSpectrumGetStatistics(p.spectrum, &s));
+  assert_int_equal(s.rank_float32, 0);
+  FreeProblem(&p);
+}
+
+/* One sample: D = 0; one weight: D is a number. */
+static void smallest_sizes(void **state)
+{
+  const double h[] = {1}, xi[] = {1, 2, 6}, exact[] = {14. / 3}, zero[] = {0};
+  Problem      p = NewLandscape(PETSC_COMM_WORLD, ""), q = NewLandscape(PETSC_COMM_WORLD, "");
+
+  (void)state;
+  OK(CkLossSetQuadratic(p.loss, 1, 3, h, xi));
+  FinishProblem(&p);
+  AssertSpectrum(&p, 1, exact);
+  FreeProblem(&p);
+  OK(CkLossSetQuadratic(q.loss, 1, 1, h, xi));
+  FinishProblem(&q);
+  AssertSpectrum(&q, 1, zero);
+  FreeProblem(&q);
+}
+
+/* auto takes the smaller complete matrix. */
+static void auto_chooses_by_size(void **state)
+{
+  const double     xi[] = {1, 2, 3, 4, 5, 7}, H[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+  CkSpectrumMethod method;
+  Problem          p = NewLandscape(PETSC_COMM_WORLD, ""), q = NewLandscape(PETSC_COMM_WORLD, "");
+
+  (void)state;
+  OK(CkLossSetQuadratic(p.loss, 3, 2, H, xi));
+  FinishProblem(&p);
+  OK(CkSpectrumSolve(p.spectrum));
+  OK(CkSpectrumGetMethod(p.spectrum, &method));
+  assert_int_equal(method, CK_SPECTRUM_GRAM);
+  FreeProblem(&p);
+  OK(CkLossSetQuadratic(q.loss, 1, 6, H, xi));
+  FinishProblem(&q);
+  OK(CkSpectrumSolve(q.spectrum));
+  OK(CkSpectrumGetMethod(q.spectrum, &method));
+  assert_int_equal(method, CK_SPECTRUM_DENSE);
+  FreeProblem(&q);
+}
+
+/* With -noise_centred false the mean gradient stays in: one more direction. */
+static void second_moment(void **state)
+{
+  const double a[] = {1, 0, 0, 1, 1, 1}, y[] = {0, 0, 1}, exact[] = {2. / 3, 0}; /* g = 0, 0, (-1,-1) */
+  Problem      p = NewLandscape(PETSC_COMM_WORLD, "-noise_centred false");
+
+  (void)state;
+  OK(CkLossSetLinearRegression(p.loss, 2, 3, a, y));
+  FinishProblem(&p);
+  AssertSpectrum(&p, 2, exact);
+  FreeProblem(&p);
+}
+
+static const struct CMUnitTest tests[] = {
+  cmocka_unit_test(three_regression_data),
+  cmocka_unit_test(two_weights_have_rank_one),
+  cmocka_unit_test(least_squares_of_gaussian_moments),
+  cmocka_unit_test(multiple_eigenvalues),
+  cmocka_unit_test(equal_gradients),
+  cmocka_unit_test(smallest_sizes),
+  cmocka_unit_test(auto_chooses_by_size),
+  cmocka_unit_test(second_moment),
+};
+
+CK_TEST_MAIN(tests, SlepcInitialize, SlepcFinalize)

@@ -1,0 +1,370 @@
+/* dynamics.c: batches, epochs, running statistics, evaluation and reports of any type of dynamics. */
+#include "dynamicsimpl.h"
+#include <clarkia/error.h>
+#include <clarkia/options.h>
+#include <clarkia/progress.h>
+#include <clarkia/random.h>
+#include <math.h>
+#include <string.h>
+
+static const CkOption table[] = {
+  {"dynamics_type", CK_OPTION_STRING, "sgd", 0, 0, "sgd", "how the weights move"},
+  {"dynamics_rate", CK_OPTION_REAL, "0.1", 0, 1e300, NULL, "learning rate"},
+  {"dynamics_momentum", CK_OPTION_REAL, "0", 0, 0.9999999, NULL, "share of the last move that is kept"},
+  {"dynamics_nesterov", CK_OPTION_BOOL, "false", 0, 0, NULL, "Nesterov's form of momentum"},
+  {"dynamics_l2", CK_OPTION_REAL, "0", 0, 1e300, NULL, "weight decay: l2 x is added to the gradient"},
+  {"dynamics_batch", CK_OPTION_INT, "128", 0, 2147483647, NULL, "samples of a batch; 0: all samples"},
+  {"dynamics_epochs", CK_OPTION_INT, "10", 0, 2147483647, NULL, "sweeps over the samples"},
+  {"dynamics_replacement", CK_OPTION_BOOL, "false", 0, 0, NULL,
+   "draw each sample of a batch anew; false: a random order of all samples each epoch"},
+  {"dynamics_schedule", CK_OPTION_STRING, "constant", 0, 0, "constant|step", "course of the learning rate"},
+  {"dynamics_steps", CK_OPTION_INTS, NULL, 1, 2147483647, NULL,
+   "schedule step: numbers of finished epochs after which the rate is multiplied by the factor"},
+  {"dynamics_factor", CK_OPTION_REAL, "0.1", 0, 1e300, NULL, "schedule step: factor of the learning rate"},
+  {"dynamics_bn_momentum", CK_OPTION_REAL, "0.1", 0, 1, NULL,
+   "share of a batch in the running mean and variance of batch norm"},
+  {0}};
+
+PetscErrorCode CkDynamicsRegisterOptions(void)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsRegister("Dynamics", table));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsCreate(CkLoss loss, CkState state, CkDynamics *dynamics)
+{
+  CkDynamics p;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&p));
+  PetscCall(CkLossGetComm(loss, &p->comm));
+  p->loss = loss;
+  p->state = state;
+  *dynamics = p;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsSetType(CkDynamics dynamics, const char type[])
+{
+  const CkDynamicsType *found = CkDynamicsFindType(type);
+
+  PetscFunctionBeginUser;
+  CkCheckAll(dynamics->comm, found, PETSC_ERR_ARG_UNKNOWN_TYPE, "there are no dynamics \"%s\"; take sgd", type);
+  PetscCheck(!dynamics->data, dynamics->comm, PETSC_ERR_ORDER, "The type comes before CkDynamicsSetFromOptions()");
+  dynamics->type = found;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadSchedule(CkDynamics dynamics)
+{
+  char schedule[32];
+
+  PetscFunctionBeginUser;
+  dynamics->nmilestones = 0;
+  PetscCall(CkOptionsGetString("dynamics_schedule", schedule, sizeof(schedule), NULL));
+  if (strcmp(schedule, "step") != 0) PetscFunctionReturn(PETSC_SUCCESS);
+  dynamics->nmilestones = CK_MAX_MILESTONES;
+  PetscCall(CkOptionsGetInts("dynamics_steps", dynamics->milestones, &dynamics->nmilestones, NULL));
+  PetscCall(CkOptionsGetReal("dynamics_factor", &dynamics->factor, NULL));
+  CkCheckAll(dynamics->comm, dynamics->nmilestones > 0, PETSC_ERR_ARG_INCOMP,
+             "-dynamics_schedule step needs -dynamics_steps, the epochs at which the rate changes: 30,60,90 say");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsSetFromOptions(CkDynamics dynamics)
+{
+  char     type[64];
+  PetscInt seed;
+
+  PetscFunctionBeginUser;
+  PetscCheck(!dynamics->setup && !dynamics->data, dynamics->comm, PETSC_ERR_ORDER, "Options are read once");
+  PetscCall(CkOptionsGetString("dynamics_type", type, sizeof(type), NULL));
+  if (!dynamics->type) PetscCall(CkDynamicsSetType(dynamics, type));
+  PetscCall(CkOptionsGetReal("dynamics_rate", &dynamics->first_rate, NULL));
+  PetscCall(CkOptionsGetInt("dynamics_batch", &dynamics->batch, NULL));
+  PetscCall(CkOptionsGetInt("dynamics_epochs", &dynamics->epochs, NULL));
+  PetscCall(CkOptionsGetBool("dynamics_replacement", &dynamics->replacement, NULL));
+  PetscCall(CkOptionsGetReal("dynamics_bn_momentum", &dynamics->bn_momentum, NULL));
+  PetscCall(CkOptionsGetInt("seed", &seed, NULL));
+  dynamics->seed = (uint64_t)seed;
+  PetscCall(ReadSchedule(dynamics));
+  PetscCall(dynamics->type->setfromoptions(dynamics));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsSetTestLoss(CkDynamics dynamics, CkLoss test)
+{
+  PetscFunctionBeginUser;
+  dynamics->test = test;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsSetMonitor(CkDynamics dynamics,
+                                    PetscErrorCode (*monitor)(CkDynamics, const CkEpochReport *, void *), void *context)
+{
+  PetscFunctionBeginUser;
+  dynamics->monitor = monitor;
+  dynamics->monitor_context = context;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsSetMarks(CkDynamics dynamics, PetscInt n, const double fractions[],
+                                  PetscErrorCode (*mark)(CkDynamics, double, void *), void *context)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(n >= 0 && n <= CK_MAX_MARKS, dynamics->comm, PETSC_ERR_ARG_SIZ, "At most %d marks", CK_MAX_MARKS);
+  PetscCall(PetscArraycpy(dynamics->marks, fractions, n));
+  dynamics->nmarks = n;
+  dynamics->mark = mark;
+  dynamics->mark_context = context;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics)
+{
+  PetscInt64 total;
+
+  PetscFunctionBeginUser;
+  if (dynamics->setup) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(dynamics->data, dynamics->comm, PETSC_ERR_ORDER, "Call CkDynamicsSetFromOptions() first");
+  PetscCall(CkLossGetDimension(dynamics->loss, &dynamics->d));
+  PetscCall(CkLossGetSamples(dynamics->loss, &dynamics->N));
+  if (dynamics->batch == 0) dynamics->batch = dynamics->N;
+  CkCheckAll(dynamics->comm, dynamics->batch <= dynamics->N, PETSC_ERR_ARG_OUTOFRANGE,
+             "-dynamics_batch %" PetscInt_FMT " is larger than the number of samples, %" PetscInt_FMT
+             "; 0 takes them all",
+             dynamics->batch, dynamics->N);
+  dynamics->updates = (dynamics->N + dynamics->batch - 1) / dynamics->batch;
+  total = (PetscInt64)dynamics->updates * dynamics->epochs;
+  CkCheckAll(dynamics->comm, total <= PETSC_MAX_INT, PETSC_ERR_ARG_OUTOFRANGE,
+             "%" PetscInt64_FMT " updates are more than this build can count (%" PetscInt_FMT
+             "): take fewer -dynamics_epochs",
+             total, PETSC_MAX_INT);
+  PetscCall(CkLossCreateVec(dynamics->loss, &dynamics->x));
+  PetscCall(CkLossGetPoint(dynamics->loss, dynamics->x));
+  PetscCall(PetscMalloc1(dynamics->N, &dynamics->order));
+  PetscCall(dynamics->type->setup(dynamics));
+  dynamics->setup = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The samples of the epoch that begins, in order: functions of seed and epoch alone. */
+static PetscErrorCode DrawOrder(CkDynamics dynamics)
+{
+  const CkRandom stream = {
+    .seed = dynamics->seed, .purpose = CK_RANDOM_SHUFFLE, .replica = 0, .step = (uint64_t)dynamics->epoch};
+  const PetscInt N = dynamics->N;
+
+  PetscFunctionBeginUser;
+  if (!dynamics->replacement) PetscCall(CkRandomPermutation(&stream, N, dynamics->order));
+  else {
+    for (PetscInt k = 0; k < N; ++k) {
+      double u;
+
+      CkRandomUniforms(&stream, (uint64_t)k, 1, &u);
+      dynamics->order[k] = PetscMin((PetscInt)(u * N), N - 1);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode BeginEpoch(CkDynamics dynamics)
+{
+  PetscFunctionBeginUser;
+  PetscCall(DrawOrder(dynamics));
+  dynamics->rate = dynamics->first_rate;
+  for (PetscInt i = 0; i < dynamics->nmilestones; ++i)
+    if (dynamics->epoch >= dynamics->milestones[i]) dynamics->rate *= dynamics->factor;
+  dynamics->loss_sum = 0;
+  dynamics->correct = 0;
+  dynamics->seconds = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* r <- (1 - m) r + m (statistic of the batch) */
+static PetscErrorCode UpdateRunningStatistics(CkDynamics dynamics)
+{
+  const double m = dynamics->bn_momentum, *statistics;
+  double      *weights, *running;
+  CkNet        net;
+  PetscInt     n;
+
+  PetscFunctionBeginUser;
+  if (!dynamics->state) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkStateGetNet(dynamics->state, &net));
+  PetscCall(CkNetGetBuffers(net, &n));
+  PetscCall(CkStateGetArrays(dynamics->state, &weights, &running));
+  PetscCall(CkLossGetBatchStatistics(dynamics->loss, &statistics));
+  for (PetscInt i = 0; i < n; ++i) running[i] = (1 - m) * running[i] + m * statistics[i];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The loss and the state follow x. */
+static PetscErrorCode PublishPoint(CkDynamics dynamics)
+{
+  const double *x;
+  double       *weights, *running;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkLossSetPoint(dynamics->loss, dynamics->x));
+  if (!dynamics->state) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkLossGetPointArray(dynamics->loss, &x));
+  PetscCall(CkStateGetArrays(dynamics->state, &weights, &running));
+  PetscCall(PetscArraycpy(weights, x, dynamics->d));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode EvaluateTest(CkDynamics dynamics, double *mean, double *error)
+{
+  long double sum = 0;
+  PetscInt    n, correct;
+  double     *values;
+  CkBatch     all;
+
+  PetscFunctionBeginUser;
+  *mean = *error = NAN;
+  if (!dynamics->test) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkLossGetSamples(dynamics->test, &n));
+  PetscCall(CkLossSetPoint(dynamics->test, dynamics->x));
+  PetscCall(PetscMalloc1(n, &values));
+  all = CkBatchAll(n);
+  PetscCall(CkLossValues(dynamics->test, &all, values, &correct));
+  for (PetscInt k = 0; k < n; ++k) sum += values[k];
+  PetscCall(PetscFree(values));
+  *mean = (double)(sum / n);
+  *error = 1 - (double)correct / (double)n;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode EndEpoch(CkDynamics dynamics)
+{
+  CkEpochReport report;
+  CkNet         net;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkLossGetNet(dynamics->loss, &net));
+  dynamics->position = 0;
+  ++dynamics->epoch;
+  report.epoch = dynamics->epoch;
+  report.step = dynamics->step;
+  report.loss = (double)(dynamics->loss_sum / dynamics->N);
+  report.error = net ? 1 - (double)dynamics->correct / (double)dynamics->N : NAN;
+  report.rate = dynamics->rate;
+  report.seconds = dynamics->seconds;
+  PetscCall(EvaluateTest(dynamics, &report.test_loss, &report.test_error));
+  if (dynamics->monitor) PetscCall(dynamics->monitor(dynamics, &report, dynamics->monitor_context));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsStep(CkDynamics dynamics)
+{
+  const double start = MPI_Wtime();
+  double       mean;
+  PetscInt     correct;
+  CkBatch      batch;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDynamicsSetUp(dynamics));
+  if (dynamics->position == 0) PetscCall(BeginEpoch(dynamics));
+  batch = (CkBatch){.n = PetscMin(dynamics->batch, dynamics->N - dynamics->position),
+                    .index = dynamics->order + dynamics->position,
+                    .mode = CK_TRAINING,
+                    .epoch = dynamics->epoch,
+                    .step = dynamics->step,
+                    .replica = 0};
+  PetscCall(dynamics->type->step(dynamics, &batch, &mean, &correct));
+  PetscCall(UpdateRunningStatistics(dynamics));
+  PetscCall(PublishPoint(dynamics));
+  dynamics->loss_sum += (long double)mean * batch.n;
+  dynamics->correct += correct;
+  dynamics->position += batch.n;
+  ++dynamics->step;
+  dynamics->seconds += MPI_Wtime() - start;
+  if (dynamics->position == dynamics->N) PetscCall(EndEpoch(dynamics));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Calls the marks that fall on this number of updates. */
+static PetscErrorCode CallMarks(CkDynamics dynamics, PetscInt total)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < dynamics->nmarks; ++i) {
+    if ((PetscInt)llround(dynamics->marks[i] * (double)total) != dynamics->step) continue;
+    PetscCall(dynamics->mark(dynamics, dynamics->marks[i], dynamics->mark_context));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsRun(CkDynamics dynamics)
+{
+  CkProgress progress;
+  PetscInt   total;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDynamicsSetUp(dynamics));
+  total = dynamics->updates * dynamics->epochs; /* CkDynamicsSetUp() has checked that it fits */
+  PetscCall(CkProgressCreate(dynamics->comm, "training", "updates", (double)total, &progress));
+  if (dynamics->step == 0) PetscCall(CallMarks(dynamics, total));
+  while (dynamics->step < total) {
+    PetscCall(CkDynamicsStep(dynamics));
+    PetscCall(CallMarks(dynamics, total));
+    PetscCall(CkProgressUpdate(progress, (double)dynamics->step));
+  }
+  PetscCall(CkProgressDestroy(&progress));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsGetProgress(CkDynamics dynamics, PetscInt *epoch, PetscInt *epochs, PetscInt *step)
+{
+  PetscFunctionBeginUser;
+  if (epoch) *epoch = dynamics->epoch;
+  if (epochs) *epochs = dynamics->epochs;
+  if (step) *step = dynamics->step;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsGetBatches(CkDynamics dynamics, PetscInt *batch, PetscInt *updates)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(dynamics->setup, dynamics->comm, PETSC_ERR_ORDER, "Call CkDynamicsSetUp() first");
+  *batch = dynamics->batch;
+  *updates = dynamics->updates;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsView(CkDynamics dynamics)
+{
+  char text[256], steps[256] = "";
+
+  PetscFunctionBeginUser;
+  PetscCheck(dynamics->setup, dynamics->comm, PETSC_ERR_ORDER, "Call CkDynamicsSetUp() first");
+  PetscCall(dynamics->type->view(dynamics, text, sizeof(text)));
+  for (PetscInt i = 0; i < dynamics->nmilestones; ++i) {
+    const size_t used = strlen(steps);
+
+    PetscCall(PetscSNPrintf(steps + used, sizeof(steps) - used, "%s%" PetscInt_FMT, i ? "," : ", times factor after ",
+                            dynamics->milestones[i]));
+  }
+  PetscCall(PetscPrintf(dynamics->comm, "dynamics %s: %s, rate %g%s\n", dynamics->type->name, text,
+                        dynamics->first_rate, steps));
+  PetscCall(PetscPrintf(dynamics->comm,
+                        "%" PetscInt_FMT " epochs of %" PetscInt_FMT " updates with batches of %" PetscInt_FMT
+                        " from %" PetscInt_FMT " samples, %s replacement\n",
+                        dynamics->epochs, dynamics->updates, dynamics->batch, dynamics->N,
+                        dynamics->replacement ? "with" : "without"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsDestroy(CkDynamics *dynamics)
+{
+  CkDynamics p = *dynamics;
+
+  PetscFunctionBeginUser;
+  if (!p) PetscFunctionReturn(PETSC_SUCCESS);
+  if (p->type) PetscCall(p->type->destroy(p));
+  PetscCall(VecDestroy(&p->x));
+  PetscCall(PetscFree(p->order));
+  PetscCall(PetscFree(*dynamics));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

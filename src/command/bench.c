@@ -1,0 +1,249 @@
+/* bench.c: `clarkia bench`: how fast the pieces of a run are on this machine, beside another program's figures. */
+#include "bench.h"
+#include <clarkia/command.h>
+#include <clarkia/error.h>
+#include <clarkia/options.h>
+#include <petscviewer.h>
+
+static const CkOption table[] = {
+  {"bench_repeats", CK_OPTION_INT, "5", 1, 1000, NULL,
+   "timed calls of each piece, after one that is not; the median is shown"},
+  {"bench_columns", CK_OPTION_INT, "32", 1, 4096, NULL, "columns of the block product with D"},
+  {"bench_order", CK_OPTION_INT, "1024", 1, 30000, NULL, "order of the dense matrices; R'R has twice that"},
+  {"bench_peer", CK_OPTION_STRING, NULL, 0, 0, NULL,
+   "JSON file with another program's seconds per sample (tests/bench/torch_reference.py), to be set beside ours"},
+  {0}};
+
+/* What is measured when nothing else is asked for. */
+static const char *const defaults[][2] = {{"data", "synthetic"},
+                                          {"data_shape", "1,28,28"},
+                                          {"data_classes", "10"},
+                                          {"data_count", "2048"},
+                                          {"net", "small-lenet"}};
+
+static PetscErrorCode RegisterOptions(void)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkProblemRegisterOptions());
+  PetscCall(CkDiffusionRegisterOptions());
+  PetscCall(CkDynamicsRegisterOptions());
+  PetscCall(CkOptionsRegister("Bench", table));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Without -data, synthetic images of MNIST's shape; without -net as well, small-lenet. */
+static PetscErrorCode SetDefaults(void)
+{
+  char      text[32];
+  PetscBool data, net;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-data", &data));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-net", &net));
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(defaults); ++i) {
+    const PetscBool is_net = (PetscBool)(defaults[i][0][0] == 'n');
+    PetscBool       set;
+
+    PetscCall(PetscSNPrintf(text, sizeof(text), "-%s", defaults[i][0]));
+    PetscCall(PetscOptionsHasName(NULL, NULL, text, &set));
+    if (!set && !(is_net ? net : data)) PetscCall(PetscOptionsSetValue(NULL, text, defaults[i][1]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The peer's file as an options database of its own: JSON is YAML, nested keys are joined by '_'. */
+static PetscErrorCode ReadPeer(MPI_Comm comm, PetscOptions *peer)
+{
+  char           file[PETSC_MAX_PATH_LEN];
+  PetscErrorCode ierr;
+  PetscBool      exists, known = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  *peer = NULL;
+  PetscCall(CkOptionsGetString("bench_peer", file, sizeof(file), NULL));
+  if (!file[0]) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscTestFile(file, 'r', &exists));
+  CkCheckAll(comm, exists, PETSC_ERR_FILE_OPEN, "-bench_peer %s: there is no such file, or it cannot be read", file);
+  PetscCall(PetscOptionsCreate(peer));
+  PetscCall(PetscPushErrorHandler(PetscReturnErrorHandler, NULL));
+  ierr = PetscOptionsInsertFileYAML(comm, *peer, file, PETSC_TRUE);
+  PetscCall(PetscPopErrorHandler());
+  CkCheckAll(comm, !ierr, PETSC_ERR_FILE_UNEXPECTED, "-bench_peer %s: not a JSON file", file);
+  for (const CkBenchTask *task = ck_bench_tasks; task->key; ++task) {
+    char      name[128];
+    PetscBool set = PETSC_FALSE;
+
+    if (!task->peer) continue;
+    PetscCall(PetscSNPrintf(name, sizeof(name), "-%s_seconds_per_sample", task->peer));
+    PetscCall(PetscOptionsHasName(*peer, NULL, name, &set));
+    if (set) known = PETSC_TRUE;
+  }
+  CkCheckAll(
+    comm, known, PETSC_ERR_FILE_UNEXPECTED,
+    "-bench_peer %s: no figure in it is one of ours; expected {\"diffusion_product\": {\"seconds_per_sample\": "
+    "..}, ..} as tests/bench/torch_reference.py prints",
+    file);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Seconds of the slowest rank for each timed call. */
+static PetscErrorCode Measure(CkBench *bench, const CkBenchTask *task, CkBenchAmount *amount, double seconds[])
+{
+  PetscFunctionBeginUser;
+  *amount = (CkBenchAmount){.products = 1};
+  PetscCall(task->prepare(bench, amount));
+  PetscCall(task->work(bench));
+  for (PetscInt i = 0; i < bench->repeats; ++i) {
+    double start;
+
+    PetscCallMPI(MPI_Barrier(bench->comm));
+    start = MPI_Wtime();
+    PetscCall(task->work(bench));
+    seconds[i] = MPI_Wtime() - start;
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &seconds[i], 1, MPI_DOUBLE, MPI_MAX, bench->comm));
+  }
+  PetscCall(task->finish(bench));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Median(PetscInt n, const double seconds[], double *median)
+{
+  PetscReal *sorted;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(n, &sorted));
+  PetscCall(PetscArraycpy(sorted, seconds, n));
+  PetscCall(PetscSortReal(n, sorted));
+  *median = (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+  PetscCall(PetscFree(sorted));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One row: a rate, the time behind it, and the peer's where it has one. */
+static PetscErrorCode Report(CkTable rows, PetscOptions peer, const CkBenchTask *task, const CkBenchAmount *amount,
+                             double median)
+{
+  char      note[160] = "", name[128];
+  double    each, other;
+  PetscBool set = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  if (amount->operations > 0) {
+    PetscCall(CkTableRow(rows, task->title, "", "%.4g GFLOP/s", 1e-9 * amount->operations / median));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  each = median / (amount->samples * amount->products);
+  if (peer && task->peer) {
+    PetscCall(PetscSNPrintf(name, sizeof(name), "-%s_seconds_per_sample", task->peer));
+    PetscCall(PetscOptionsGetReal(peer, NULL, name, &other, &set));
+  }
+  if (set) PetscCall(PetscSNPrintf(note, sizeof(note), "peer %.4g us: %.3g times its rate", 1e6 * other, other / each));
+  PetscCall(CkTableRow(rows, task->title, note, "%.4g samples/s, %.4g us each", 1 / each, 1e6 * each));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WriteTask(CkFile file, const CkBench *bench, const CkBenchTask *task, const CkBenchAmount *amount,
+                                const double seconds[])
+{
+  const PetscInt64 shape[] = {bench->repeats};
+  char             path[64];
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscSNPrintf(path, sizeof(path), "/bench/%s", task->key));
+  PetscCall(CkFileWriteAll(file, path, CK_F64, 1, shape, seconds, "s", task->title));
+  PetscCall(CkFileWriteReal(file, path, "samples", amount->samples));
+  PetscCall(CkFileWriteReal(file, path, "products", amount->products));
+  PetscCall(CkFileWriteReal(file, path, "operations", amount->operations));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunTasks(CkBench *bench, CkTable rows, PetscOptions peer, CkFile file)
+{
+  double *seconds, median = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(bench->repeats, &seconds));
+  for (const CkBenchTask *task = ck_bench_tasks; task->key; ++task) {
+    CkBenchAmount amount;
+
+    PetscCall(Measure(bench, task, &amount, seconds));
+    PetscCall(Median(bench->repeats, seconds, &median));
+    PetscCall(Report(rows, peer, task, &amount, median));
+    if (file) PetscCall(WriteTask(file, bench, task, &amount, seconds));
+  }
+  PetscCall(PetscFree(seconds));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunToFile(CkBench *bench, CkTable rows, PetscOptions peer)
+{
+  char   output[PETSC_MAX_PATH_LEN];
+  CkFile file = NULL;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("output", output, sizeof(output), NULL));
+  if (output[0]) {
+    PetscCall(CkFileCreate(bench->comm, output, &file));
+    PetscCall(CkFileWriteString(file, "/", "kind", "bench"));
+    PetscCall(CkFileCreateGroup(file, "/bench"));
+  }
+  PetscCall(RunTasks(bench, rows, peer, file));
+  if (file) {
+    PetscCall(CkFileWriteProvenance(file));
+    PetscCall(CkFileCommit(file));
+  }
+  PetscCall(CkFileDestroy(&file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Bytes per rank: three dense matrices, or a block product's vectors, or a tile of gradients. */
+static PetscErrorCode CheckMemory(const CkBench *bench)
+{
+  const double order = (double)bench->order, d = (double)bench->d;
+  CkBlocks     blocks;
+  double       tile;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkLossGetBlocks(bench->problem.loss, bench->N, &blocks));
+  tile = 4 * (double)blocks.tile * d;
+  PetscCall(CkMemoryCheck(bench->comm, PetscMax(24 * order * order, 16 * (double)bench->columns * d + tile),
+                          "the bench", "give a smaller -bench_order or -bench_columns, or raise -memory_limit"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Run(MPI_Comm comm)
+{
+  CkBench      bench = {.comm = comm};
+  PetscOptions peer;
+  PetscBool    dry_run;
+  CkTable      rows;
+
+  PetscFunctionBeginUser;
+  PetscCall(SetDefaults());
+  PetscCall(CkOptionsGetBool("dry_run", &dry_run, NULL));
+  PetscCall(CkOptionsGetInt("bench_repeats", &bench.repeats, NULL));
+  PetscCall(CkOptionsGetInt("bench_columns", &bench.columns, NULL));
+  PetscCall(CkOptionsGetInt("bench_order", &bench.order, NULL));
+  PetscCall(ReadPeer(comm, &peer));
+  PetscCall(CkProblemCreate(comm, (PetscBool)!dry_run, &bench.problem));
+  PetscCall(CkLossGetSamples(bench.problem.loss, &bench.N));
+  PetscCall(CkLossGetDimension(bench.problem.loss, &bench.d));
+  PetscCall(CheckMemory(&bench));
+  PetscCall(CkDiffusionCreate(bench.problem.loss, &bench.D));
+  PetscCall(CkDiffusionSetFromOptions(bench.D));
+  PetscCall(CkTableCreate(comm, "Bench", &rows));
+  PetscCall(CkProblemDescribe(&bench.problem, rows));
+  if (!dry_run) PetscCall(RunToFile(&bench, rows, peer));
+  PetscCall(CkTableDestroy(&rows));
+  PetscCall(CkDiffusionDestroy(&bench.D));
+  PetscCall(CkProblemDestroy(&bench.problem));
+  PetscCall(PetscOptionsDestroy(&peer));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const CkCommand ck_command_bench = {
+  .name = "bench",
+  .summary = "time the pieces of a run on this machine: gradients, products with D, training, dense algebra",
+  .example = "clarkia bench -net small-lenet -bench_repeats 5",
+  .register_options = RegisterOptions,
+  .run = Run};

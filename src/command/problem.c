@@ -1,0 +1,123 @@
+/* problem.c: data set, net, weights and loss of a command, from the options. */
+#include "problem.h"
+#include <clarkia/error.h>
+#include <clarkia/options.h>
+
+static const CkOption table[] = {
+  {"state", CK_OPTION_STRING, NULL, 0, 0, NULL,
+   "file of the weights (HDF5, written by train); without it, random weights from -seed"},
+  {0}};
+
+PetscErrorCode CkProblemRegisterOptions(void)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkDataRegisterOptions());
+  PetscCall(CkNetRegisterOptions());
+  PetscCall(CkOptionsRegister("Weights", table));
+  PetscCall(CkEngineRegisterOptions());
+  PetscCall(CkLossRegisterOptions());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Open(CkProblem *problem)
+{
+  CkShape  shape;
+  PetscInt classes;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDataCreate(problem->comm, &problem->data));
+  PetscCall(CkDataSetFromOptions(problem->data));
+  PetscCall(CkDataOpen(problem->data));
+  PetscCall(CkDataGetShape(problem->data, &shape));
+  PetscCall(CkDataGetClasses(problem->data, &classes));
+  PetscCall(CkNetCreate(problem->comm, &problem->net));
+  PetscCall(CkNetSetFromOptions(problem->net, shape, classes));
+  PetscCall(CkNetSetUp(problem->net));
+  PetscCall(CkStateCreate(problem->comm, problem->net, &problem->state));
+  PetscCall(CkLossCreate(problem->comm, &problem->loss));
+  PetscCall(CkLossSetFromOptions(problem->loss));
+  PetscCall(CkLossSetNetwork(problem->loss, problem->net, problem->data, problem->state));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemDataMemory(const CkProblem *problem, double *bytes)
+{
+  double      per_node, per_rank;
+  PetscMPIInt ranks;
+  MPI_Comm    node;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDataMemory(problem->data, &per_node, &per_rank));
+  PetscCallMPI(MPI_Comm_split_type(problem->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+  PetscCallMPI(MPI_Comm_size(node, &ranks));
+  PetscCallMPI(MPI_Comm_free(&node));
+  *bytes = per_rank + per_node / ranks;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The small things that may be wrong come before the long reading of data. */
+static PetscErrorCode Load(CkProblem *problem, const char file[], PetscInt seed)
+{
+  double bytes;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkProblemDataMemory(problem, &bytes));
+  PetscCall(CkMemoryCheck(problem->comm, bytes, "the data set",
+                          "take fewer samples (-data_count), more nodes, or raise -memory_limit"));
+  if (file[0]) PetscCall(CkStateRead(problem->state, file));
+  else PetscCall(CkStateInitialize(problem->state, (uint64_t)seed));
+  PetscCall(CkDataSetUp(problem->data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem)
+{
+  char     file[PETSC_MAX_PATH_LEN];
+  PetscInt seed;
+
+  PetscFunctionBeginUser;
+  *problem = (CkProblem){.comm = comm};
+  PetscCall(CkOptionsGetString("state", file, sizeof(file), NULL));
+  PetscCall(CkOptionsGetInt("seed", &seed, NULL));
+  if (file[0]) PetscCall(PetscStrncpy(problem->weights, file, sizeof(problem->weights)));
+  else PetscCall(PetscSNPrintf(problem->weights, sizeof(problem->weights), "random, seed %" PetscInt_FMT, seed));
+  PetscCall(Open(problem));
+  if (load) PetscCall(Load(problem, file, seed));
+  PetscCall(CkLossSetUp(problem->loss));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemDescribe(const CkProblem *problem, CkTable rows)
+{
+  const char *text;
+  PetscInt    N, d, buffers;
+  CkShape     shape;
+  double      forward;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDataGetSize(problem->data, &N));
+  PetscCall(CkDataGetShape(problem->data, &shape));
+  PetscCall(CkDataGetDescription(problem->data, &text));
+  PetscCall(CkTableRow(rows, "data", text,
+                       "%" PetscInt_FMT " samples of %" PetscInt_FMT " x %" PetscInt_FMT " x %" PetscInt_FMT, N,
+                       shape.c, shape.h, shape.w));
+  PetscCall(CkNetGetName(problem->net, &text));
+  PetscCall(CkNetGetDimension(problem->net, &d));
+  PetscCall(CkNetGetBuffers(problem->net, &buffers));
+  PetscCall(CkNetGetFlops(problem->net, &forward));
+  PetscCall(
+    CkTableRow(rows, "net", text, "%" PetscInt_FMT " weights, %" PetscInt_FMT " running statistics", d, buffers));
+  PetscCall(CkTableRow(rows, "forward pass", "floating-point operations of one sample", "%.4g", forward));
+  PetscCall(CkTableRow(rows, "weights from", "", "%s", problem->weights));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemDestroy(CkProblem *problem)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkLossDestroy(&problem->loss));
+  PetscCall(CkStateDestroy(&problem->state));
+  PetscCall(CkNetDestroy(&problem->net));
+  PetscCall(CkDataDestroy(&problem->data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

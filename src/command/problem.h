@@ -1,0 +1,26 @@
+#pragma once
+#include <clarkia/loss.h>
+#include <clarkia/progress.h>
+
+/*
+  problem.h: what most commands start from, made from the options: a data set, a net, its weights, the loss.
+*/
+typedef struct {
+  MPI_Comm comm;
+  CkData   data;
+  CkNet    net;
+  CkState  state;
+  CkLoss   loss;
+  char     weights[PETSC_MAX_PATH_LEN]; /* where they come from: the file given by -state, or "random, seed 1" */
+} CkProblem;
+
+/* -data*, -net*, -engine*, -loss* and -state. */
+PetscErrorCode CkProblemRegisterOptions(void);
+/* Collective. Opens the data (headers only), builds net and state, sets the loss up. With load, first checks memory,
+   reads the data, and reads or draws the weights; without (-dry_run), sizes and costs are known, no number is. */
+PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem);
+/* Bytes of the data set per rank, a rank's part of what is stored once per node included. Collective. */
+PetscErrorCode CkProblemDataMemory(const CkProblem *problem, double *bytes);
+/* Rows "data", "net", "forward pass", "weights from" of a summary table. */
+PetscErrorCode CkProblemDescribe(const CkProblem *problem, CkTable table);
+PetscErrorCode CkProblemDestroy(CkProblem *problem);

@@ -1,0 +1,299 @@
+/* train.c: `clarkia train`, from options to state files. */
+#include "problem.h"
+#include <clarkia/command.h>
+#include <clarkia/dynamics.h>
+#include <clarkia/error.h>
+#include <clarkia/file.h>
+#include <clarkia/options.h>
+#include <clarkia/progress.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_SAVES = 32 };
+
+static const CkOption table[] = {
+  {"train_save", CK_OPTION_REALS, NULL, 0, 1, NULL,
+   "also save at these fractions of the run: 0.2,0.4 writes NAME-020.h5 and NAME-040.h5 beside -output NAME.h5"},
+  {"train_bn_group", CK_OPTION_INT, "0", 0, 2147483647, NULL,
+   "samples that batch norm normalises together; 0: the whole batch"},
+  {"train_test", CK_OPTION_BOOL, "true", 0, 0, NULL, "evaluate on the test split, if there is one, after each epoch"},
+  {0}};
+
+typedef struct {
+  MPI_Comm      comm;
+  CkProblem     problem;
+  CkData        test_data;
+  CkLoss        test;
+  CkDynamics    dynamics;
+  char          output[PETSC_MAX_PATH_LEN];
+  PetscInt      nsaves, group;
+  PetscReal     saves[MAX_SAVES];
+  CkEpochReport last;
+  double        start; /* MPI_Wtime() when the first epoch began */
+} Training;
+
+static PetscErrorCode RegisterOptions(void)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkProblemRegisterOptions());
+  PetscCall(CkDynamicsRegisterOptions());
+  PetscCall(CkOptionsRegister("Train", table));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* "run.h5" and 0.2 -> "run-020.h5" */
+static void SaveName(const char output[], double fraction, char name[PETSC_MAX_PATH_LEN + 8])
+{
+  const char *slash = strrchr(output, '/'), *dot = strrchr(slash ? slash : output, '.');
+  const int   stem = dot ? (int)(dot - output) : (int)strlen(output);
+
+  snprintf(name, PETSC_MAX_PATH_LEN + 8, "%.*s-%03.0f%s", stem, output, 100 * fraction, dot ? dot : "");
+}
+
+/* Reads -output; the names of the files must differ. */
+static PetscErrorCode ReadOutput(Training *t)
+{
+  char a[PETSC_MAX_PATH_LEN + 8], b[PETSC_MAX_PATH_LEN + 8];
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("output", t->output, sizeof(t->output), NULL));
+  for (PetscInt i = 0; i < t->nsaves; ++i) {
+    for (PetscInt j = 0; j < i; ++j) {
+      SaveName(t->output, t->saves[i], a);
+      SaveName(t->output, t->saves[j], b);
+      CkCheckAll(t->comm, strcmp(a, b), PETSC_ERR_ARG_INCOMP,
+                 "-train_save %g and %g would write the same file, %s: fractions must differ by whole percents",
+                 t->saves[j], t->saves[i], a);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The folder must take a file now rather than after hours. */
+static PetscErrorCode CheckOutput(Training *t)
+{
+  CkFile file;
+
+  PetscFunctionBeginUser;
+  CkCheckAll(t->comm, t->output[0], PETSC_ERR_ARG_INCOMP,
+             "train needs -output FILE.h5, the file to write the trained weights to");
+  PetscCall(CkFileCreate(t->comm, t->output, &file));
+  PetscCall(CkFileDestroy(&file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Training must not stop at the end of an epoch over a group of one sample (decision 11). */
+static PetscErrorCode CheckGroups(const Training *t)
+{
+  PetscInt N, batch, updates, buffers, ragged;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkNetGetBuffers(t->problem.net, &buffers));
+  PetscCall(CkDataGetSize(t->problem.data, &N));
+  PetscCall(CkDynamicsGetBatches(t->dynamics, &batch, &updates));
+  ragged = N % batch;
+  for (int i = 0; i < 2; ++i) {
+    const PetscInt n = i ? ragged : batch, rest = t->group ? n % t->group : n;
+
+    CkCheckAll(t->comm, buffers == 0 || rest != 1, PETSC_ERR_ARG_INCOMP,
+               "%s batch of %" PetscInt_FMT " samples leaves batch norm a group of one, which has no variance: change "
+               "-dynamics_batch (%" PetscInt_FMT "), -train_bn_group (%" PetscInt_FMT ") or -data_count (%" PetscInt_FMT
+               ")",
+               i ? "the last" : "each", n, batch, t->group, N);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SaveState(CkDynamics dynamics, double fraction, void *context)
+{
+  Training *t = (Training *)context;
+  PetscInt  epoch, step;
+  char      name[PETSC_MAX_PATH_LEN + 8];
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDynamicsGetProgress(dynamics, &epoch, NULL, &step));
+  SaveName(t->output, fraction, name);
+  PetscCall(CkStateWrite(t->problem.state, name, epoch, step));
+  PetscCall(CkLog(t->comm, "%3.0f%% of the run: weights after %" PetscInt_FMT " updates written to %s", 100 * fraction,
+                  step, name));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReportEpoch(CkDynamics dynamics, const CkEpochReport *report, void *context)
+{
+  Training    *t = (Training *)context;
+  const double elapsed = MPI_Wtime() - t->start;
+  PetscInt     epochs;
+  char         test[96] = "", seconds[32], left[32];
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDynamicsGetProgress(dynamics, NULL, &epochs, NULL));
+  t->last = *report;
+  if (!isnan(report->test_loss))
+    snprintf(test, sizeof(test), "  test loss %.5g error %.2f%%", report->test_loss, 100 * report->test_error);
+  CkFormatSeconds(report->seconds, seconds);
+  CkFormatSeconds(elapsed * (double)(epochs - report->epoch) / (double)report->epoch, left);
+  PetscCall(CkLog(t->comm, "epoch %" PetscInt_FMT "/%" PetscInt_FMT "  loss %.5g error %.2f%%%s  rate %g  %s, %s left",
+                  report->epoch, epochs, report->loss, 100 * report->error, test, report->rate, seconds, left));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CreateTest(Training *t)
+{
+  PetscBool wanted;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetBool("train_test", &wanted, NULL));
+  if (!wanted) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkDataCreateTest(t->problem.data, &t->test_data));
+  if (!t->test_data) {
+    PetscCall(CkLog(t->comm, "the data have no test split: no test error"));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(CkLossCreate(t->comm, &t->test));
+  PetscCall(CkLossSetFromOptions(t->test));
+  PetscCall(CkLossSetNetwork(t->test, t->problem.net, t->test_data, t->problem.state));
+  PetscCall(CkLossSetUp(t->test));
+  PetscCall(CkDynamicsSetTestLoss(t->dynamics, t->test));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Bytes per rank: inputs and deltas of every layer for this rank's samples of a batch, in double; weights of
+ * state and loss, vectors of the dynamics, two limbs of the exact sum. An estimate from above. */
+static PetscErrorCode TrainingMemory(const Training *t, double *bytes)
+{
+  PetscInt       nlayers, batch, updates, block, d, share;
+  PetscMPIInt    ranks;
+  const CkLayer *layers;
+  double         outputs = 0;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_size(t->comm, &ranks));
+  PetscCall(CkNetGetLayers(t->problem.net, &nlayers, &layers));
+  PetscCall(CkNetGetDimension(t->problem.net, &d));
+  PetscCall(CkDynamicsGetBatches(t->dynamics, &batch, &updates));
+  PetscCall(CkLossGetSumBlock(t->problem.loss, &block));
+  for (PetscInt l = 0; l < nlayers; ++l) outputs += (double)CkShapeSize(layers[l].out);
+  share = PetscMin(batch, ((batch + block - 1) / block + ranks - 1) / ranks * block);
+  *bytes = 8. * (2 * outputs * (double)share + 8. * (double)d);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Sizes, operations and memory, known before any data is read. */
+static PetscErrorCode PrintPlan(const Training *t)
+{
+  PetscInt epochs, batch, updates, N;
+  double   forward, data, training;
+  char     bytes[3][32], name[PETSC_MAX_PATH_LEN + 8];
+  CkTable  rows;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDynamicsGetProgress(t->dynamics, NULL, &epochs, NULL));
+  PetscCall(CkDynamicsGetBatches(t->dynamics, &batch, &updates));
+  PetscCall(CkDataGetSize(t->problem.data, &N));
+  PetscCall(CkNetGetFlops(t->problem.net, &forward));
+  PetscCall(CkProblemDataMemory(&t->problem, &data));
+  PetscCall(TrainingMemory(t, &training));
+  CkFormatBytes(data + training, bytes[0]);
+  CkFormatBytes(data, bytes[1]);
+  CkFormatBytes(training, bytes[2]);
+  PetscCall(CkTableCreate(t->comm, "Training", &rows));
+  PetscCall(CkProblemDescribe(&t->problem, rows));
+  PetscCall(CkTableRow(rows, "epochs", "",
+                       "%" PetscInt_FMT " of %" PetscInt_FMT " updates each, batches of %" PetscInt_FMT, epochs,
+                       updates, batch));
+  PetscCall(CkTableRow(rows, "operations", "three forward passes a sample and epoch", "%.4g",
+                       3 * forward * (double)N * (double)epochs));
+  PetscCall(CkTableRow(rows, "memory", "", "about %s a rank: data %s, training %s", bytes[0], bytes[1], bytes[2]));
+  for (PetscInt i = 0; i < t->nsaves; ++i) {
+    SaveName(t->output, t->saves[i], name);
+    PetscCall(CkTableRow(rows, "writes", "", "%s after update %lld", name,
+                         llround(t->saves[i] * (double)epochs * (double)updates)));
+  }
+  PetscCall(CkTableRow(rows, "writes", "", "%s at the end", t->output[0] ? t->output : "(no -output given)"));
+  PetscCall(CkTableDestroy(&rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintSummary(const Training *t)
+{
+  const double seconds = MPI_Wtime() - t->start;
+  PetscInt     epoch, step;
+  char         text[32];
+  CkTable      rows;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDynamicsGetProgress(t->dynamics, &epoch, NULL, &step));
+  PetscCall(CkTableCreate(t->comm, "Trained", &rows));
+  PetscCall(CkTableRow(rows, "updates", "", "%" PetscInt_FMT " in %" PetscInt_FMT " epochs", step, epoch));
+  if (epoch > 0) {
+    PetscCall(CkTableRow(rows, "training loss", "mean over the last epoch", "%.6g", t->last.loss));
+    PetscCall(CkTableRow(rows, "training error", "mean over the last epoch", "%.3f%%", 100 * t->last.error));
+  }
+  if (epoch > 0 && !isnan(t->last.test_loss)) {
+    PetscCall(CkTableRow(rows, "test loss", "", "%.6g", t->last.test_loss));
+    PetscCall(CkTableRow(rows, "test error", "", "%.3f%%", 100 * t->last.test_error));
+  }
+  CkFormatSeconds(seconds, text);
+  PetscCall(CkTableRow(rows, "time", "evaluation and writing included", "%s", text));
+  CkFormatBytes(CkMemoryPeak(), text);
+  PetscCall(CkTableRow(rows, "memory", "peak of rank 0", "%s", text));
+  PetscCall(CkTableRow(rows, "weights in", "", "%s", t->output));
+  PetscCall(CkTableDestroy(&rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Train(Training *t)
+{
+  double   data, training;
+  PetscInt epoch, step;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkProblemDataMemory(&t->problem, &data));
+  PetscCall(TrainingMemory(t, &training));
+  PetscCall(CkMemoryCheck(t->comm, data + training, "training",
+                          "use more ranks, a smaller -dynamics_batch or -data_count, or raise -memory_limit"));
+  PetscCall(CreateTest(t));
+  PetscCall(CkDynamicsSetMonitor(t->dynamics, ReportEpoch, t));
+  PetscCall(CkDynamicsSetMarks(t->dynamics, t->nsaves, t->saves, SaveState, t));
+  t->start = MPI_Wtime();
+  PetscCall(CkDynamicsRun(t->dynamics));
+  PetscCall(CkDynamicsGetProgress(t->dynamics, &epoch, NULL, &step));
+  PetscCall(CkStateWrite(t->problem.state, t->output, epoch, step));
+  PetscCall(PrintSummary(t));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Run(MPI_Comm comm)
+{
+  Training  t = {.comm = comm, .nsaves = MAX_SAVES};
+  PetscBool dry_run;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetBool("dry_run", &dry_run, NULL));
+  PetscCall(CkOptionsGetReals("train_save", t.saves, &t.nsaves, NULL));
+  PetscCall(CkOptionsGetInt("train_bn_group", &t.group, NULL));
+  PetscCall(ReadOutput(&t));
+  if (!dry_run) PetscCall(CheckOutput(&t));
+  PetscCall(CkProblemCreate(comm, (PetscBool)!dry_run, &t.problem));
+  PetscCall(CkLossSetBatchNormGroup(t.problem.loss, t.group));
+  PetscCall(CkDynamicsCreate(t.problem.loss, t.problem.state, &t.dynamics));
+  PetscCall(CkDynamicsSetFromOptions(t.dynamics));
+  PetscCall(CkDynamicsSetUp(t.dynamics));
+  PetscCall(CheckGroups(&t));
+  PetscCall(PrintPlan(&t));
+  if (!dry_run) PetscCall(Train(&t));
+  PetscCall(CkDynamicsDestroy(&t.dynamics));
+  PetscCall(CkLossDestroy(&t.test));
+  PetscCall(CkDataDestroy(&t.test_data));
+  PetscCall(CkProblemDestroy(&t.problem));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const CkCommand ck_command_train = {
+  .name = "train",
+  .summary = "train a network by stochastic gradient descent and save its weights",
+  .example = "clarkia train -data fashion-mnist -net small-lenet -dynamics_epochs 4 -output lenet.h5",
+  .register_options = RegisterOptions,
+  .run = Run};

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# The program and its command train from the command line. Usage: test_train.sh <clarkia> <mpiexec> <flag> <ranks>
+set -euo pipefail
+program=$1
+launcher=("$2" "$3" "$4")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+
+run() { "${launcher[@]}" "$program" "$@"; }
+
+stop() {
+  echo "FAILED: $*"
+  cat out err 2>/dev/null
+  exit 1
+}
+
+# passes TEXT ARGUMENT..: exit code 0, TEXT is printed, nothing on stderr
+passes() {
+  local text=$1
+  shift
+  run "$@" >out 2>err || stop "refused: $*"
+  grep -qF -- "$text" out || stop "'$text' is not printed: $*"
+  [ ! -s err ] || stop "warnings: $*"
+}
+
+# fails TEXT ARGUMENT..: one message with TEXT, exit code not 0, no files left
+fails() {
+  local text=$1
+  shift
+  if run "$@" >out 2>err; then stop "accepted: $*"; fi
+  [ "$(grep -c '^clarkia: error: ' err)" -eq 1 ] || stop "not one message: $*"
+  grep '^clarkia: error: ' err | grep -qF -- "$text" || stop "message without '$text': $*"
+  grep -q 'PETSC ERROR' err && stop "trace-back: $*"
+  [ -z "$(find . -name '*.h5*')" ] || stop "leaves files: $*"
+}
+
+# The program
+passes "clarkia COMMAND -key value" -help
+passes "clarkia COMMAND -key value"
+passes "PETSc" -version
+passes "-dynamics_rate NUMBER" train -help
+fails "did you mean train?" trian
+fails "'-log_view' is no command" -log_view
+fails "did you mean -dynamics_rate?" train -dynamics_rte 0.1
+fails "did you mean -data_count?" train -dta_count 10
+fails "-dynamics_rate: 'fast' is no number" train -dynamics_rate fast
+fails "'word' on the command line follows no option" train -dynamics_rate 0.1 word
+fails "none.yml" train -options_file_yaml none.yml
+
+# Bad input of train
+task=(train -data synthetic -data_shape 5 -data_classes 3 -data_count 41 -net mlp -net_widths 6 -dynamics_batch 10)
+fails "-output" "${task[@]}"
+fails "-dynamics_batch 42 is larger" "${task[@]}" -dynamics_batch 42 -output a.h5
+fails "the same file" "${task[@]}" -train_save 0.201,0.2 -output a.h5
+fails "group of one" "${task[@]}" -net_batchnorm -output a.h5
+fails "groups of 1 " "${task[@]}" -net_batchnorm -train_bn_group 1 -output a.h5
+fails "missing/a.h5" "${task[@]}" -output missing/a.h5
+fails "none.h5" "${task[@]}" -state none.h5 -output a.h5
+fails "-memory_limit allows" "${task[@]}" -memory_limit 0.000001 -output a.h5
+fails "mpl" "${task[@]}" -net mpl -output a.h5
+
+# The plan touches nothing; the run writes what the plan says.
+passes "run-040.h5 after update 6" "${task[@]}" -dynamics_epochs 3 -train_save 0,0.4,1 -output run.h5 -dry_run
+[ -z "$(find . -name '*.h5*')" ] || stop "the dry run left files"
+passes "epoch 3/3 " "${task[@]}" -dynamics_epochs 3 -train_save 0,0.4,1 -output run.h5
+[ "$(find . -name '*.h5*' | sort | tr '\n' ' ')" = "./run-000.h5 ./run-040.h5 ./run-100.h5 ./run.h5 " ] ||
+  stop "other files than planned: $(find . -name '*.h5*')"
+grep -q "test error" out || stop "no test error"
+
+# A run may start from saved weights, and an options file may stand for keys.
+printf 'data: synthetic\ndata_shape: 5\ndata_classes: 3\ndata_count: 41\nnet: mlp\nnet_widths: [6]\n' >task.yml
+passes "copy.h5" train -options_file_yaml task.yml -dynamics_epochs 0 -state run.h5 -dynamics_batch 0 -output copy.h5
+rm -f ./*.h5
+echo "all fine"

@@ -5,7 +5,7 @@
   CkDynamics: a process x_0, x_1, .. on a loss. Type `sgd`: minibatches without replacement (a fresh permutation of the
   samples each epoch, a function of seed and epoch) or with; with g the mean gradient of the batch in training mode,
     g <- g + l2 x ;  v <- mu v + g, v_0 = 0 ;  x <- x - eta v,  or with Nesterov  x <- x - eta (g + mu v),
-  as PyTorch's SGD without dampening. docs/theory.md, section "Training". Learning rate eta: constant, or multiplied by
+  as PyTorch's SGD without dampening. docs/theory.md, eqs. (M.1), (M.2). Learning rate eta: constant, or multiplied by
   a factor at given epochs. A last batch of N mod B samples is kept, as PyTorch keeps it. Running statistics of batch
   norm: r <- (1 - m) r + m (mean or unbiased variance of the batch), m = 0.1. Data-parallel over the ranks, the same
   bits on any number of ranks. A type is one file and one line in dynamics_types.c.

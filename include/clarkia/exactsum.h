@@ -5,14 +5,14 @@
   CkExactSum: sums of vectors whose result does not depend on the order of the terms, hence not on the number of ranks
   (decision 2): int64 fixed point, one limb (62 bits below the bound) or two (102 bits).
   A term or a sum that leaves the bound (rounded up to a power of two, the range) is an error, never a wrap-around.
-  docs/theory.md, section "Exact sums".
+  docs/theory.md, section 4.
 */
 typedef struct _p_CkExactSum *CkExactSum;
 
 /*
   CkExactSumCreate - m vectors of length n, all zero.
   bounds[m]: |sum over all ranks| and every partial sum stay within bounds[j] >= 0; limbs: 1 or 2.
-  The unit of a sum is range 2^-62 (one limb) or range 2^-102; each term is rounded to it once.
+  The unit of a sum is range 2^-62 (one limb; eq. (S.1)) or range 2^-102; each term is rounded to it once.
   Memory: 8 n m limbs bytes. Not collective except for the stored communicator.
 */
 PetscErrorCode CkExactSumCreate(MPI_Comm comm, PetscInt64 n, PetscInt m, const double bounds[], int limbs,

@@ -125,7 +125,7 @@ static PetscErrorCode ReportEpoch(CkDynamics dynamics, const CkEpochReport *repo
   Training    *t = (Training *)context;
   const double elapsed = MPI_Wtime() - t->start;
   PetscInt     epochs;
-  char         test[96] = "", seconds[32], left[32];
+  char         test[96] = "", seconds[32], left[32], remaining[48] = "";
 
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsGetProgress(dynamics, NULL, &epochs, NULL));
@@ -134,8 +134,9 @@ static PetscErrorCode ReportEpoch(CkDynamics dynamics, const CkEpochReport *repo
     snprintf(test, sizeof(test), "  test loss %.5g error %.2f%%", report->test_loss, 100 * report->test_error);
   CkFormatSeconds(report->seconds, seconds);
   CkFormatSeconds(elapsed * (double)(epochs - report->epoch) / (double)report->epoch, left);
-  PetscCall(CkLog(t->comm, "epoch %" PetscInt_FMT "/%" PetscInt_FMT "  loss %.5g error %.2f%%%s  rate %g  %s, %s left",
-                  report->epoch, epochs, report->loss, 100 * report->error, test, report->rate, seconds, left));
+  if (report->epoch < epochs) snprintf(remaining, sizeof(remaining), ", %s left", left);
+  PetscCall(CkLog(t->comm, "epoch %" PetscInt_FMT "/%" PetscInt_FMT "  loss %.5g error %.2f%%%s  rate %g  %s%s",
+                  report->epoch, epochs, report->loss, 100 * report->error, test, report->rate, seconds, remaining));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -3,21 +3,25 @@
 #include <stdio.h>
 #include <string.h>
 
-/* data.c: the object: settings, header, set-up, what is known of it. */
+/* data.c: life and properties of a data set. */
 
 PetscErrorCode CkDataCreate(MPI_Comm comm, CkData *data)
 {
+  CkData d;
+
   PetscFunctionBeginUser;
-  PetscCall(PetscNew(data));
-  (*data)->comm = comm;
-  PetscCallMPI(MPI_Comm_rank(comm, &(*data)->rank));
-  PetscCallMPI(MPI_Comm_size(comm, &(*data)->ranks));
+  PetscCall(PetscNew(&d));
+  PetscCall(PetscCommDuplicate(comm, &d->comm, NULL));
+  PetscCallMPI(MPI_Comm_rank(d->comm, &d->rank));
+  PetscCallMPI(MPI_Comm_size(d->comm, &d->ranks));
+  *data = d;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkDataSetFromOptions(CkData data)
 {
   PetscFunctionBeginUser;
+  PetscCheck(!data->opened, PETSC_COMM_SELF, PETSC_ERR_ORDER, "Options come before CkDataOpen()");
   PetscCall(CkDataSettingsRead(&data->settings));
   data->test = (PetscBool)(strcmp(data->settings.split, "test") == 0);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -25,166 +29,47 @@ PetscErrorCode CkDataSetFromOptions(CkData data)
 
 PetscErrorCode CkDataSetSplit(CkData data, const char split[])
 {
+  const PetscBool test = (PetscBool)(strcmp(split, "test") == 0);
+
   PetscFunctionBeginUser;
-  PetscCheck(!data->opened, data->comm, PETSC_ERR_ORDER, "The split is chosen before the file is opened");
-  CkCheckAll(data->comm, strcmp(split, "train") == 0 || strcmp(split, "test") == 0, PETSC_ERR_USER_INPUT,
-             "split %s is unknown; train or test", split);
+  PetscCheck(!data->opened, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The split comes before CkDataOpen()");
+  PetscCheck(test || strcmp(split, "train") == 0, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG,
+             "Split '%s' is neither train nor test", split);
   PetscCall(PetscStrncpy(data->settings.split, split, sizeof(data->settings.split)));
-  data->test = (PetscBool)(strcmp(split, "test") == 0);
+  data->test = test;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Describe(CkData data)
+PetscErrorCode CkDataDestroy(CkData *data)
 {
-  const CkSelection *s = &data->selection;
-  char               part[128], classes[64] = "";
+  CkData d = *data;
 
   PetscFunctionBeginUser;
-  if (s->n == s->available) snprintf(part, sizeof(part), "all %" PetscInt_FMT " %s", s->n, data->reader->noun);
-  else {
-    const PetscInt offset = data->companion ? 0 : data->settings.offset;
-
-    snprintf(part, sizeof(part), "%s %" PetscInt_FMT "-%" PetscInt_FMT " of %" PetscInt_FMT, data->reader->noun, offset,
-             offset + s->n - 1, s->available);
-  }
-  if (data->settings.nkeep)
-    snprintf(classes, sizeof(classes), " of %" PetscInt_FMT " of %" PetscInt_FMT " classes", data->settings.nkeep,
-             data->reader->classes);
-  PetscCall(PetscMalloc1(512, &data->description));
-  snprintf(data->description, 512, "%s %s, %s%s", data->reader->title, data->test ? "test" : "train", part, classes);
+  if (!d) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkReaderDestroy(&d->reader));
+  for (PetscInt i = 0; i < d->ntransforms; ++i) PetscCall(CkTransformDestroy(&d->transforms[i]));
+  for (PetscInt c = 0; d->names && c < d->classes; ++c) PetscCall(PetscFree(d->names[c]));
+  PetscCall(PetscFree(d->names));
+  PetscCall(PetscFree(d->counts));
+  PetscCall(PetscFree(d->labels));
+  PetscCall(PetscFree(d->selection.rows));
+  PetscCall(PetscFree(d->description));
+  PetscCall(PetscFree4(d->scale, d->shift, d->fscale, d->fshift));
+  PetscCall(CkStoreDestroy(&d->store));
+  PetscCall(PetscCommDestroy(&d->comm));
+  PetscCall(PetscFree(d));
+  *data = NULL;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PlanMemory(CkData data)
-{
-  double      stores, numbers, fitting, room;
-  PetscMPIInt ranks;
+/* ---- properties ---- */
 
-  PetscFunctionBeginUser;
-  CkDataTransformMemory(data, &stores, &numbers, &fitting);
-  PetscCall(CkStoreRanksOnNode(data->comm, &ranks));
-  PetscCall(CkStorePlan(data->comm, data->settings.shared, stores + numbers, &data->shared, &room));
-  data->short_of_shared = (PetscBool)(data->settings.shared && ranks > 1 && !data->shared);
-  data->per_node = data->shared ? stores + numbers + fitting : ranks * (stores + numbers) + fitting;
-  data->per_rank = (data->shared ? (stores + numbers) / ranks : stores + numbers) + fitting;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Labels of all rows, the selection among them. */
-static PetscErrorCode ReadLabels(CkData data)
-{
-  const PetscInt rows = (PetscInt)data->reader->samples;
-  CkVerdict      verdict = {0};
-  int32_t       *labels;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1((size_t)rows, &labels));
-  PetscCall((*data->reader->ops->labels)(data->reader, 0, rows, labels, &verdict));
-  PetscCall(CkCheckVerdict(data->comm, &verdict));
-  CkReaderCheckLabels(data->settings.path, 0, rows, labels, data->reader->classes, &verdict);
-  PetscCall(CkCheckVerdict(data->comm, &verdict));
-  PetscCall(CkDataSelect(data, rows, labels, &verdict));
-  PetscCall(CkCheckVerdict(data->comm, &verdict));
-  PetscCall(PetscFree(labels));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* exists = false: the source has no such split. */
-static PetscErrorCode OpenSplit(CkData data, PetscBool *exists)
-{
-  CkVerdict verdict = {0};
-
-  PetscFunctionBeginUser;
-  PetscCall(CkReaderCreate(data->comm, &data->settings, data->test, &data->reader));
-  PetscCall((*data->reader->ops->open)(data->reader, &verdict));
-  PetscCall(CkCheckVerdict(data->comm, &verdict));
-  *exists = data->reader->exists;
-  if (!*exists) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(ReadLabels(data));
-  data->stored_shape = data->reader->shape;
-  data->stored_type = data->reader->type;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CkDataOpen(CkData data)
-{
-  PetscBool exists;
-
-  PetscFunctionBeginUser;
-  if (data->opened) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(OpenSplit(data, &exists));
-  CkCheckAll(data->comm, exists, PETSC_ERR_USER_INPUT, "%.512s: has no %s split", data->settings.path,
-             data->test ? "test" : "train");
-  PetscCall(CkDataChooseTransforms(data));
-  CkCheckAll(data->comm, !data->test || !CkDataNeedsFit(data), PETSC_ERR_USER_INPUT,
-             "a transform of the test split must be fitted on the training split: import both with clarkia import "
-             "(without -data_split), or give -data_transform_from FILE");
-  PetscCall(Describe(data));
-  PetscCall(PlanMemory(data));
-  data->opened = PETSC_TRUE;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CkDataSetUp(CkData data)
-{
-  PetscFunctionBeginUser;
-  if (data->setup) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CkDataOpen(data));
-  PetscCall(CkMemoryCheck(data->comm, data->per_rank, "the data set",
-                          "use fewer samples with -data_count, or more ranks or nodes"));
-  if (data->short_of_shared)
-    PetscCall(CkLog(data->comm, "shared memory is short: every rank keeps its own copy of the samples, %.3g MB",
-                    data->per_rank / 1e6));
-  PetscCall(CkDataInitializeMap(data));
-  PetscCall(CkStoreCreate(data->comm, (size_t)data->selection.n * CkDataRowBytes(data), data->shared, &data->store));
-  PetscCall(CkDataLoad(data));
-  PetscCall(CkDataTransform(data));
-  PetscCall(CkDataComputeChecksum(data));
-  data->setup = PETSC_TRUE;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscBool CkDataNeedsFit(CkData data)
-{
-  for (PetscInt i = data->ndone; i < data->ntransforms; ++i)
-    if (!data->transforms[i]->ready && data->transforms[i]->ops->fitted) return PETSC_TRUE;
-  return PETSC_FALSE;
-}
-
-PetscErrorCode CkDataCreateTest(CkData data, CkData *test)
-{
-  PetscBool exists;
-  CkData    t;
-
-  PetscFunctionBeginUser;
-  PetscCheck(data->setup && !data->test, data->comm, PETSC_ERR_ORDER,
-             "A test split belongs to a set-up training split");
-  PetscCall(CkDataCreate(data->comm, &t));
-  t->settings = data->settings;
-  t->companion = t->test = PETSC_TRUE;
-  PetscCall(OpenSplit(t, &exists));
-  if (!exists) {
-    PetscCall(CkDataDestroy(&t));
-    *test = NULL;
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  CkCheckAll(data->comm,
-             t->reader->shape.c == data->reader->shape.c && t->reader->shape.h == data->reader->shape.h &&
-               t->reader->shape.w == data->reader->shape.w && t->reader->type == data->reader->type,
-             PETSC_ERR_FILE_UNEXPECTED,
-             "%.512s: samples of the test split are not shaped as those of the training split", data->settings.path);
-  PetscCall(CkDataBorrowTransforms(t, data));
-  PetscCall(Describe(t));
-  PetscCall(PlanMemory(t));
-  t->opened = PETSC_TRUE;
-  PetscCall(CkDataSetUp(t));
-  *test = t;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
+#define CheckOpened(data) PetscCheck((data)->opened, PETSC_COMM_SELF, PETSC_ERR_ORDER, "Call CkDataOpen() first")
 
 PetscErrorCode CkDataGetSize(CkData data, PetscInt *samples)
 {
   PetscFunctionBeginUser;
+  CheckOpened(data);
   *samples = data->selection.n;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -192,6 +77,7 @@ PetscErrorCode CkDataGetSize(CkData data, PetscInt *samples)
 PetscErrorCode CkDataGetShape(CkData data, CkShape *shape)
 {
   PetscFunctionBeginUser;
+  CheckOpened(data);
   *shape = data->shape;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -199,13 +85,26 @@ PetscErrorCode CkDataGetShape(CkData data, CkShape *shape)
 PetscErrorCode CkDataGetClasses(CkData data, PetscInt *classes)
 {
   PetscFunctionBeginUser;
+  CheckOpened(data);
   *classes = data->classes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDataGetClass(CkData data, PetscInt number, const char **name, PetscInt *samples)
+{
+  PetscFunctionBeginUser;
+  CheckOpened(data);
+  PetscCheck(number >= 0 && number < data->classes, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
+             "Class %" PetscInt_FMT " asked for; there are %" PetscInt_FMT, number, data->classes);
+  if (name) *name = data->names ? data->names[number] : NULL;
+  if (samples) *samples = data->counts[number];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkDataGetDescription(CkData data, const char **text)
 {
   PetscFunctionBeginUser;
+  CheckOpened(data);
   *text = data->description;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -213,7 +112,7 @@ PetscErrorCode CkDataGetDescription(CkData data, const char **text)
 PetscErrorCode CkDataGetChecksum(CkData data, uint64_t *checksum)
 {
   PetscFunctionBeginUser;
-  PetscCheck(data->setup, data->comm, PETSC_ERR_ORDER, "Call CkDataSetUp() first");
+  PetscCheck(data->setup, PETSC_COMM_SELF, PETSC_ERR_ORDER, "Call CkDataSetUp() first");
   *checksum = data->checksum;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -221,51 +120,62 @@ PetscErrorCode CkDataGetChecksum(CkData data, uint64_t *checksum)
 PetscErrorCode CkDataMemory(CkData data, double *per_node, double *per_rank)
 {
   PetscFunctionBeginUser;
-  *per_node = data->per_node;
-  *per_rank = data->per_rank;
+  CheckOpened(data);
+  if (per_node) *per_node = data->per_node;
+  if (per_rank) *per_rank = data->per_rank;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- view ---- */
+
+#define CLASSES_SHOWN 20
+
+/* A row a class, or, where there are many, the least and the greatest number of samples. */
+static PetscErrorCode ViewClasses(CkData data, CkTable rows)
+{
+  PetscInt least = data->selection.n, greatest = 0;
+
+  PetscFunctionBeginUser;
+  for (PetscInt c = 0; c < data->classes; ++c) {
+    least = PetscMin(least, data->counts[c]);
+    greatest = PetscMax(greatest, data->counts[c]);
+  }
+  PetscCall(CkTableRow(rows, "classes", "samples of each",
+                       "%" PetscInt_FMT ", with %" PetscInt_FMT " to %" PetscInt_FMT, data->classes, least, greatest));
+  for (PetscInt c = 0; c < data->classes && data->classes <= CLASSES_SHOWN; ++c)
+    PetscCall(
+      CkTableRow(rows, "", data->names ? data->names[c] : "", "%" PetscInt_FMT ": %" PetscInt_FMT, c, data->counts[c]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void FormatTransforms(CkData data, size_t length, char text[])
+{
+  size_t used = 0;
+
+  snprintf(text, length, "none");
+  for (PetscInt i = 0; i < data->ntransforms && used < length; ++i)
+    used += (size_t)snprintf(text + used, length - used, "%s%s", i ? ", " : "", data->transforms[i]->ops->name);
 }
 
 PetscErrorCode CkDataView(CkData data)
 {
-  char    bytes[32];
-  CkTable table;
+  char    transforms[128], bytes[32];
+  CkTable rows;
 
   PetscFunctionBeginUser;
+  CheckOpened(data);
+  FormatTransforms(data, sizeof(transforms), transforms);
   CkFormatBytes((double)data->selection.n * (double)CkShapeSize(data->shape) * (double)CkTypeSize(data->type), bytes);
-  PetscCall(CkTableCreate(data->comm, "Data set", &table));
-  PetscCall(CkTableRow(table, "samples", data->description, "%" PetscInt_FMT, data->selection.n));
-  PetscCall(CkTableRow(table, "shape", "channels x height x width",
+  PetscCall(CkTableCreate(data->comm, data->description, &rows));
+  PetscCall(CkTableRow(rows, "samples", "", "%" PetscInt_FMT, data->selection.n));
+  PetscCall(CkTableRow(rows, "shape", "channels x height x width",
                        "%" PetscInt_FMT " x %" PetscInt_FMT " x %" PetscInt_FMT, data->shape.c, data->shape.h,
                        data->shape.w));
-  PetscCall(CkTableRow(table, "stored as", bytes, "%s", CkTypeName(data->type)));
-  for (PetscInt c = 0; c < PetscMin(data->classes, 20); ++c)
-    PetscCall(CkTableRow(table, c ? "" : "classes", data->names ? data->names[c] : "",
-                         "%" PetscInt_FMT ": %" PetscInt_FMT, c, data->counts[c]));
-  if (data->classes > 20) PetscCall(CkTableRow(table, "", "", "... %" PetscInt_FMT " classes in all", data->classes));
-  for (PetscInt i = 0; i < data->ntransforms; ++i)
-    PetscCall(CkTableRow(table, i ? "" : "transforms", data->transforms[i]->ops->summary, "%s",
-                         data->transforms[i]->ops->name));
-  PetscCall(CkTableDestroy(&table));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CkDataDestroy(CkData *handle)
-{
-  CkData data = *handle;
-
-  PetscFunctionBeginUser;
-  if (!data) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt i = 0; i < data->ntransforms; ++i) PetscCall(CkTransformDestroy(&data->transforms[i]));
-  PetscCall(CkReaderDestroy(&data->reader));
-  for (PetscInt c = 0; data->names && c < data->classes; ++c) PetscCall(PetscFree(data->names[c]));
-  PetscCall(PetscFree(data->names));
-  PetscCall(PetscFree(data->counts));
-  PetscCall(PetscFree(data->labels));
-  PetscCall(PetscFree(data->selection.rows));
-  PetscCall(PetscFree(data->description));
-  PetscCall(PetscFree4(data->scale, data->shift, data->fscale, data->fshift));
-  if (data->store.bytes) PetscCall(CkStoreDestroy(&data->store));
-  PetscCall(PetscFree(*handle));
+  PetscCall(ViewClasses(data, rows));
+  PetscCall(CkTableRow(rows, "transforms", "", "%s", transforms));
+  PetscCall(CkTableRow(rows, "features", "", "%s, %s", CkTypeName(data->type), bytes));
+  if (data->setup) PetscCall(CkTableRow(rows, "kept", "", "%s", data->store.shared ? "once per node" : "on each rank"));
+  if (data->setup) PetscCall(CkTableRow(rows, "checksum", "", "%016llx", (unsigned long long)data->checksum));
+  PetscCall(CkTableDestroy(&rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -5,6 +5,8 @@
 
 /* dataimpl.h: the insides of a data set, shared by the files of this floor. */
 #define CK_MAX_TRANSFORMS 8
+/* Buffers of reading and writing. */
+#define CK_PIECE_BYTES ((size_t)1 << 24)
 
 /* Which rows of the file are the samples: class subset, then offset, then count (selection.c). */
 typedef struct {
@@ -28,7 +30,7 @@ struct _p_CkData {
   PetscInt    classes;
   char      **names;  /* [classes] or NULL */
   PetscInt   *counts; /* [classes] samples of each */
-  char       *description;
+  char       *description, title[256], noun[16];
   PetscInt    ntransforms, ndone, napplied; /* the first ndone stand behind the numbers of the file, napplied: so far */
   CkTransform transforms[CK_MAX_TRANSFORMS];
   CkShape     shape;                   /* after all transforms */
@@ -36,8 +38,8 @@ struct _p_CkData {
   double      per_node, per_rank;      /* bytes that set-up needs */
   PetscBool   shared, short_of_shared; /* plan of the store; private copies although sharing was wanted */
   /* Set-up. During it stored_* describe the store between two transforms. */
-  CkShape   stored_shape;
-  CkType    stored_type;
+  CkShape   source_shape, stored_shape;
+  CkType    source_type, stored_type;
   CkStore   store;
   double   *scale, *shift; /* [stored_shape.c] the map of each fetch, y = scale x + shift */
   float    *fscale, *fshift;
@@ -47,10 +49,16 @@ struct _p_CkData {
 
 /* datasettings.c */
 PetscErrorCode CkDataSettingsRead(CkDataSettings *settings);
-/* data.c: a transform is still to be fitted */
-PetscBool CkDataNeedsFit(CkData data);
-/* load.c: the selected rows into the store; collective */
+/* load.c: makes the store and reads the selected samples into it; every rank of a node reads its part. Collective. */
 PetscErrorCode CkDataLoad(CkData data);
+
+/* open.c. As CkDataOpen(), but a split that the source does not have is no failure. Collective. */
+PetscErrorCode CkDataOpenSplit(CkData data, PetscBool *exists);
+/* The other split of the same source, whole and opened; NULL: there is none. Where it fails, *companion is to be
+   destroyed all the same. Collective. */
+PetscErrorCode CkDataCompanion(CkData data, PetscBool test, CkData *companion);
+/* Memory and where the samples are kept, from selection and transforms. Collective. */
+PetscErrorCode CkDataPlan(CkData data);
 
 /* selection.c: from the labels [rows] of the whole split; keeps the chosen labels, renumbered. User errors for classes,
    offset and count out of range. Not collective, same on all ranks. */

@@ -5,29 +5,38 @@
 
 /* datasettings.c: the -data_* keys. */
 static const CkOption options[] = {
-  {"data", CK_OPTION_STRING, NULL, 0, 0, NULL, "data set: fashion-mnist, synthetic, FILE, FILE,FILE,.. or DIR"},
-  {"data_format", CK_OPTION_STRING, "auto", 0, 0, "auto|synthetic|fashion-mnist|hdf5|svhn|idx|cifar10|cifar100|table",
-   "format of FILE or DIR; auto: by its contents"},
+  {"data", CK_OPTION_STRING, NULL, 0, 0, NULL,
+   "fashion-mnist, synthetic, a file, files FILE,FILE,... (CIFAR), or a folder"},
+  {"data_format", CK_OPTION_STRING, "auto", 0, 0, NULL,
+   "idx, cifar10, cifar100, table, svhn, hdf5, synthetic, fashion-mnist; auto: by names and first bytes"},
   {"data_split", CK_OPTION_STRING, "train", 0, 0, "train|test", "which split of the source"},
-  {"data_count", CK_OPTION_INT, NULL, 1, 2147483647, NULL,
-   "samples to use (unset: all; synthetic: 1000); after class subset and offset"},
+  {"data_classes_keep", CK_OPTION_INTS, NULL, 0, CK_CLASSES_LIMIT - 1, NULL,
+   "keep these classes only, numbered from 0 in the order given; comes before offset and count"},
   {"data_offset", CK_OPTION_INT, "0", 0, 2147483647, NULL, "samples to leave out at the front, after the class subset"},
-  {"data_classes_keep", CK_OPTION_INTS, NULL, 0, 65535, NULL, "classes to keep, renumbered in this order: 0,1,2"},
-  {"data_classes", CK_OPTION_INT, NULL, 1, 65536, NULL, "number of classes (IDX, synthetic); unset: by the labels, 10"},
-  {"data_labels", CK_OPTION_STRING, NULL, 0, 0, NULL, "IDX file of labels that belongs to FILE"},
-  {"data_test", CK_OPTION_STRING, NULL, 0, 0, NULL, "FILE of the test split"},
-  {"data_test_labels", CK_OPTION_STRING, NULL, 0, 0, NULL, "IDX file of labels of the test split"},
-  {"data_cifar_labels", CK_OPTION_STRING, "fine", 0, 0, "fine|coarse", "which labels of CIFAR-100"},
-  {"data_class_column", CK_OPTION_STRING, NULL, 0, 0, NULL, "name of a table's class column (unset: the last one)"},
-  {"data_columns_drop", CK_OPTION_STRING, NULL, 0, 0, NULL, "names of a table's columns to leave out: a,b"},
-  {"data_shape", CK_OPTION_INTS, "1,28,28", 1, 2147483647, NULL, "shape of a synthetic sample: C,H,W or one number"},
-  {"data_separation", CK_OPTION_REAL, "8", 0, 1e30, NULL, "distance of the class means of synthetic data (noise: 1)"},
+  {"data_count", CK_OPTION_INT, NULL, 1, 2147483647, NULL,
+   "samples to use, after class subset and offset (unset: all; synthetic: 1000)"},
+  {"data_classes", CK_OPTION_INT, NULL, 1, CK_CLASSES_LIMIT, NULL,
+   "number of classes (unset: synthetic 10, IDX greatest label + 1)"},
+  {"data_labels", CK_OPTION_STRING, NULL, 0, 0, NULL, "IDX: file of the labels of -data FILE"},
+  {"data_test", CK_OPTION_STRING, NULL, 0, 0, NULL, "file of the test split, for formats that name files one by one"},
+  {"data_test_labels", CK_OPTION_STRING, NULL, 0, 0, NULL, "IDX: file of the labels of -data_test FILE"},
+  {"data_cifar_labels", CK_OPTION_STRING, "fine", 0, 0, "fine|coarse", "CIFAR-100: which of its two labels"},
+  {"data_class_column", CK_OPTION_STRING, NULL, 0, 0, NULL,
+   "tables: name or number (from 1) of the class column (unset: the last)"},
+  {"data_columns_drop", CK_OPTION_STRING, NULL, 0, 0, NULL, "tables: columns NAME,NAME,... that are no features"},
+  {"data_shape", CK_OPTION_INTS, "1,28,28", 1, 2147483647, NULL, "synthetic: C,H,W, or one number for flat samples"},
+  {"data_separation", CK_OPTION_REAL, "8", 0, 1e6, NULL,
+   "synthetic: distance of two class means, in standard deviations of the noise"},
   {"data_transform", CK_OPTION_STRING, "auto", 0, 0, NULL,
-   "list of scale,standardise,pool,gcn,zca, or none; auto: scale bytes to [0,1]"},
-  {"data_transform_from", CK_OPTION_STRING, NULL, 0, 0, NULL, "imported FILE whose fitted transforms to apply"},
-  {"data_pool", CK_OPTION_INTS, NULL, 1, 2147483647, NULL, "area pooling to H,W or H x H: 7 makes 28x28 to 7x7"},
-  {"data_zca_epsilon", CK_OPTION_REAL, "0.1", 0, 1e30, NULL, "regularisation added to the eigenvalues by zca"},
-  {"data_shared", CK_OPTION_BOOL, "true", 0, 0, NULL, "keep samples once per node in shared memory"},
+   "list of pool, scale, standardise, gcn, zca, run in this order; none; auto: scale for uint8, else none"},
+  {"data_transform_from", CK_OPTION_STRING, NULL, 0, 0, NULL,
+   "apply the transforms, with their fitted numbers, of a file written by import"},
+  {"data_pool", CK_OPTION_INTS, NULL, 1, 2147483647, NULL,
+   "pool images to SIDE or HEIGHT,WIDTH, before all other transforms: 7 makes 7 x 7 of 28 x 28"},
+  {"data_zca_epsilon", CK_OPTION_REAL, "0.1", 1e-12, 1e12, NULL,
+   "zca: added to the eigenvalues of the covariance, in its units"},
+  {"data_shared", CK_OPTION_BOOL, "true", 0, 0, NULL,
+   "keep samples once per node in shared memory (else, or where that is short, a copy on each rank)"},
   {NULL, CK_OPTION_BOOL, NULL, 0, 0, NULL, NULL},
 };
 
@@ -84,6 +93,8 @@ static PetscErrorCode ReadNumbers(CkDataSettings *s)
 PetscErrorCode CkDataSettingsRead(CkDataSettings *s)
 {
   PetscFunctionBeginUser;
+  PetscCall(CkDataRegisterOptions());
+  PetscCall(PetscArrayzero(s, 1));
   PetscCall(CkOptionsGetString("data", s->path, sizeof(s->path), NULL));
   PetscCall(CkOptionsGetString("data_format", s->format, sizeof(s->format), NULL));
   PetscCall(CkOptionsGetString("data_split", s->split, sizeof(s->split), NULL));

@@ -3,83 +3,110 @@
 #include <math.h>
 #include <string.h>
 
-/* load.c: rows of the file into the store; each rank reads its own run of samples and no other. */
-#define ROWS_PER_READ 4096
+/* load.c: rows of the file into the store. */
 
+/* What this rank reads: samples begin .. end of the selection, from rows first .. last of the file, `piece` at once. */
 typedef struct {
-  PetscInt   begin, end; /* samples of this rank */
-  PetscInt64 row, last;  /* next row of the file and the one after the last */
-  PetscInt64 step;       /* rows a read */
-  PetscInt   sample;     /* next sample */
-  char      *rows;
-} Load;
+  PetscInt   begin, end;
+  PetscInt64 first, last, piece;
+  char      *buffer; /* NULL: rows go straight into the store */
+} Share;
 
-static PetscInt64 RowOf(CkData data, PetscInt sample)
+static PetscInt64 RowOf(const CkSelection *selection, PetscInt sample)
 {
-  return data->selection.rows ? data->selection.rows[sample] : data->selection.first + sample;
+  return selection->rows ? selection->rows[sample] : (PetscInt64)selection->first + sample;
 }
 
-/* Moves the samples among rows row .. row+count to their place; true if one of them is not finite. */
-static void Keep(CkData data, Load *load, PetscInt64 count, size_t bytes, CkVerdict *verdict)
-{
-  const PetscInt size = CkShapeSize(data->reader->shape);
-
-  for (; load->sample < load->end && RowOf(data, load->sample) < load->row + count; ++load->sample) {
-    const char  *row = load->rows + (size_t)(RowOf(data, load->sample) - load->row) * bytes;
-    const float *value = (const float *)(const void *)row;
-
-    memcpy(data->store.bytes + (size_t)load->sample * bytes, row, bytes);
-    if (data->reader->type != CK_F32) continue;
-    for (PetscInt j = 0; j < size; ++j)
-      if (!isfinite(value[j]))
-        CkVerdictFail(verdict, PETSC_ERR_FP,
-                      "%.256s: feature %" PetscInt_FMT " of sample %" PetscInt64_FMT
-                      " is %g; every feature must be a finite number: mend or remove the sample",
-                      data->settings.path, j, RowOf(data, load->sample), (double)value[j]);
-  }
-}
-
-static PetscErrorCode CountReads(CkData data, Load *load, PetscInt64 *reads)
+static PetscErrorCode ShareCreate(CkData data, Share *share)
 {
   const PetscInt n = data->selection.n;
+  const size_t   row = CkDataRowBytes(data);
 
   PetscFunctionBeginUser;
-  load->begin = load->sample = (PetscInt)CkPartStart(n, data->store.parts, data->store.part);
-  load->end = (PetscInt)CkPartStart(n, data->store.parts, data->store.part + 1);
-  load->step =
-    data->reader->rows_per_read ? PetscMin(data->reader->rows_per_read, data->reader->samples) : ROWS_PER_READ;
-  load->row = load->last = 0;
-  if (load->end > load->begin) {
-    load->row = RowOf(data, load->begin);
-    load->last = RowOf(data, load->end - 1) + 1;
+  share->begin = (PetscInt)CkPartStart(n, data->store.parts, data->store.part);
+  share->end = (PetscInt)CkPartStart(n, data->store.parts, data->store.part + 1);
+  share->first = share->last = 0;
+  if (share->begin < share->end) {
+    share->first = RowOf(&data->selection, share->begin);
+    share->last = RowOf(&data->selection, share->end - 1) + 1;
   }
-  load->step = PetscMin(load->step, PetscMax(1, load->last - load->row));
-  *reads = (load->last - load->row + load->step - 1) / load->step;
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, reads, 1, MPI_INT64_T, MPI_MAX, data->comm));
+  share->piece = PetscMax(1, (PetscInt64)(CK_PIECE_BYTES / row));
+  if (data->reader->rows_per_read) share->piece = data->reader->rows_per_read;
+  share->piece = PetscMin(share->piece, PetscMax(1, share->last - share->first));
+  share->buffer = NULL;
+  if (data->selection.rows) PetscCall(PetscMalloc1((size_t)share->piece * row, &share->buffer));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Takes the chosen ones of the rows [first, first + count) in the buffer; next: the first sample not taken yet. */
+static void PickRows(CkData data, const Share *share, PetscInt64 first, PetscInt64 count, PetscInt *next)
+{
+  const size_t row = CkDataRowBytes(data);
+
+  for (; *next < share->end && data->selection.rows[*next] < first + count; ++*next)
+    memcpy(data->store.bytes + (size_t)*next * row, share->buffer + (size_t)(data->selection.rows[*next] - first) * row,
+           row);
+}
+
+/* The pieces of all ranks, one after the other; every rank takes part in every round, since a reader may be collective.
+ */
+static PetscErrorCode ReadShare(CkData data, const Share *share, CkVerdict *verdict)
+{
+  const size_t row = CkDataRowBytes(data);
+  PetscInt64   rounds = (share->last - share->first + share->piece - 1) / share->piece;
+  PetscInt     next = share->begin;
+  CkProgress   progress;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &rounds, 1, MPIU_INT64, MPI_MAX, data->comm));
+  PetscCall(CkProgressCreate(data->comm, "reading samples", "pieces", (double)rounds, &progress));
+  for (PetscInt64 r = 0; r < rounds; ++r) {
+    const PetscInt64 first = PetscMin(share->first + r * share->piece, share->last);
+    const PetscInt64 count = PetscMin(share->piece, share->last - first);
+    char *const to = share->buffer ? share->buffer : data->store.bytes + (size_t)(first - data->selection.first) * row;
+
+    PetscCall((*data->reader->ops->features)(data->reader, first, count, count ? to : NULL, verdict));
+    if (share->buffer && !verdict->code) PickRows(data, share, first, count, &next);
+    PetscCall(CkProgressUpdate(progress, (double)(r + 1)));
+  }
+  if (data->reader->ops->verify) PetscCall((*data->reader->ops->verify)(data->reader, verdict));
+  PetscCall(CkProgressDestroy(&progress));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* float32 samples must be finite. */
+static void CheckFinite(CkData data, const Share *share, CkVerdict *verdict)
+{
+  const CkShape s = data->stored_shape;
+  const size_t  size = (size_t)CkShapeSize(s);
+
+  if (data->stored_type != CK_F32) return;
+  for (PetscInt i = share->begin; i < share->end && !verdict->code; ++i) {
+    const float *x = (const float *)(const void *)data->store.bytes + (size_t)i * size;
+
+    for (size_t j = 0; j < size && !verdict->code; ++j)
+      if (!isfinite(x[j]))
+        CkVerdictFail(verdict, PETSC_ERR_FP,
+                      "%.512s: sample %" PetscInt64_FMT ", feature %zu (channel %zu, row %zu, column %zu) is %g; all "
+                      "must be finite",
+                      data->settings.path, RowOf(&data->selection, i), j, j / (size_t)(s.h * s.w),
+                      j / (size_t)s.w % (size_t)s.h, j % (size_t)s.w, (double)x[j]);
+  }
 }
 
 PetscErrorCode CkDataLoad(CkData data)
 {
-  const size_t bytes = CkDataRowBytes(data);
+  const size_t bytes = (size_t)data->selection.n * CkDataRowBytes(data);
   CkVerdict    verdict = {0};
-  Load         load;
-  PetscInt64   reads;
+  Share        share;
 
   PetscFunctionBeginUser;
   PetscCall(PetscLogEventBegin(CK_IO, 0, 0, 0, 0));
-  PetscCall(CountReads(data, &load, &reads));
-  PetscCall(PetscMalloc1((size_t)load.step * bytes, &load.rows));
-  for (PetscInt64 i = 0; i < reads; ++i) {
-    const PetscInt64 count = PetscMin(load.step, load.last - load.row);
-
-    PetscCall((*data->reader->ops->features)(data->reader, load.row, count, load.rows, &verdict));
-    if (!verdict.code) Keep(data, &load, count, bytes, &verdict);
-    load.row += count;
-  }
-  PetscCall(PetscFree(load.rows));
-  PetscCall(CkCheckVerdict(data->comm, &verdict));
-  if (data->reader->ops->verify) PetscCall((*data->reader->ops->verify)(data->reader, &verdict));
+  PetscCall(CkStoreCreate(data->comm, bytes, data->shared, &data->store));
+  PetscCall(ShareCreate(data, &share));
+  PetscCall(ReadShare(data, &share, &verdict));
+  if (!verdict.code) CheckFinite(data, &share, &verdict);
+  PetscCall(PetscFree(share.buffer));
   PetscCall(CkCheckVerdict(data->comm, &verdict));
   PetscCall(CkStoreSync(&data->store));
   PetscCall(PetscLogEventEnd(CK_IO, 0, 0, 0, 0));

@@ -34,17 +34,17 @@ struct _p_CkReader {
   const CkDataSettings *settings; /* borrowed */
   PetscBool             test;     /* which split to open */
   /* header, set by open */
-  PetscBool   exists; /* false: the source has no such split, and the rest is not set */
-  PetscInt64  samples;
-  CkShape     shape;
-  CkType      type; /* CK_U8 or CK_F32 */
-  PetscInt    classes;
-  char      **names; /* [classes], owned; NULL: numbers */
-  char        title[256];
-  const char *noun;          /* "images", "rows" */
-  PetscInt64  rows_per_read; /* 0: any; a reader that cannot seek wants few large reads */
-  PetscBool   transformed;   /* the file says which transforms stand behind its numbers: CkDataReadTransforms() */
-  void       *context;
+  PetscBool  exists; /* false: the source has no such split, and the rest is not set */
+  PetscInt64 samples;
+  CkShape    shape;
+  CkType     type; /* CK_U8 or CK_F32 */
+  PetscInt   classes;
+  char     **names; /* [classes], owned; NULL: numbers */
+  char       title[256];
+  char       noun[16];      /* "images", "rows" */
+  PetscInt64 rows_per_read; /* 0: any; a reader that cannot seek wants few large reads */
+  PetscBool  transformed;   /* the file says which transforms stand behind its numbers: CkDataReadTransforms() */
+  void      *context;
 };
 
 /* readers.c. All collective on reader->comm. */

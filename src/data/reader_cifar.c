@@ -159,7 +159,7 @@ static PetscErrorCode CifarOpen(CkReader reader, PetscInt label_bytes, CkVerdict
   reader->exists = PETSC_TRUE;
   reader->shape = (CkShape){3, 32, 32};
   reader->type = CK_U8;
-  reader->noun = "images";
+  PetscCall(PetscStrncpy(reader->noun, "images", sizeof(reader->noun)));
   reader->classes = label_bytes == 1 ? 10 : fine ? 100 : 20;
   snprintf(reader->title, sizeof(reader->title), "%s", label_bytes == 1 ? "CIFAR-10" : "CIFAR-100");
   if (label_bytes == 1) PetscCall(CkReaderSetNames(reader, 10, cifar10_names));

@@ -74,6 +74,7 @@ static PetscErrorCode Hdf5ReadHeader(CkReader reader, CkFile file, CkVerdict *ve
   PetscCall(CkFileGetDataset(file, context->labels, &ltype, &lrank, lshape));
   PetscCall(CkFileReadInt(file, "/", "classes", &classes, NULL));
   PetscCall(CkFileReadString(file, "/", "title", reader->title, sizeof(reader->title), NULL));
+  PetscCall(CkFileReadString(file, "/", "noun", reader->noun, sizeof(reader->noun), NULL));
   Hdf5CheckFeatures(reader, name, type, rank, shape, verdict);
   if (!verdict->code && (lrank != 1 || ltype != CK_I32 || lshape[0] != shape[0]))
     CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
@@ -112,7 +113,6 @@ static PetscErrorCode Open(CkReader reader, CkVerdict *verdict)
   }
   snprintf(context->features, sizeof(context->features), "%s/features", prefix);
   snprintf(context->labels, sizeof(context->labels), "%s/labels", prefix);
-  reader->noun = "samples";
   if (reader->test) PetscCall(CkFileExists(context->file, "/test", &exists));
   if (exists) PetscCall(Hdf5ReadHeader(reader, context->file, verdict));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -112,7 +112,7 @@ static void IdxSetShape(CkReader reader, const IdxFile *images)
   else reader->shape = (CkShape){(PetscInt)s[1], (PetscInt)s[2], (PetscInt)s[3]};
   reader->samples = s[0];
   reader->type = images->type == IDX_U8 ? CK_U8 : CK_F32;
-  reader->noun = images->rank == 2 ? "rows" : "images";
+  snprintf(reader->noun, sizeof(reader->noun), "%s", images->rank == 2 ? "rows" : "images");
   reader->exists = PETSC_TRUE;
 }
 

@@ -150,7 +150,7 @@ static PetscErrorCode Open(CkReader reader, CkVerdict *verdict)
   PetscCall(SvhnOpenFile(reader, context, verdict));
   reader->type = CK_U8;
   reader->classes = SVHN_CLASSES;
-  reader->noun = "images";
+  PetscCall(PetscStrncpy(reader->noun, "images", sizeof(reader->noun)));
   reader->rows_per_read = PETSC_MAX_INT; /* libmatio unpacks from the start of X for each read */
   PetscCall(PetscStrncpy(reader->title, "SVHN", sizeof(reader->title)));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -115,7 +115,7 @@ static PetscErrorCode Open(CkReader reader, CkVerdict *verdict)
   reader->samples = context->rows;
   reader->shape = (CkShape){context->layout.features, 1, 1};
   reader->type = CK_F32;
-  reader->noun = "rows";
+  PetscCall(PetscStrncpy(reader->noun, "rows", sizeof(reader->noun)));
   reader->classes = context->classes.n;
   CkReaderBaseName(context->name, reader->title);
   PetscCall(CkReaderSetNames(reader, context->classes.n, (const char *const *)context->classes.names));

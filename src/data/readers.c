@@ -80,7 +80,7 @@ PetscErrorCode CkReaderCreate(MPI_Comm comm, const CkDataSettings *settings, Pet
   r->comm = comm;
   r->settings = settings;
   r->test = test;
-  r->noun = "samples";
+  PetscCall(PetscStrncpy(r->noun, "samples", sizeof(r->noun)));
   *reader = r;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -4,7 +4,8 @@
 
 /*
   transformfile.c: the group /transform of a data file: attribute names "pool,scale" in the order of application, a
-  group for each with its numbers and shapes, and the map that each fetch applies to the stored numbers (map_scale, map_shift).
+  group for each with its numbers and shapes, and the map that each fetch applies to the stored numbers (map_scale,
+  map_shift).
 */
 #define GROUP "/transform"
 
@@ -24,8 +25,9 @@ PetscErrorCode CkDataWriteTransforms(CkData data, CkFile file)
 
   PetscFunctionBeginUser;
   PetscCall(CkFileCreateGroup(file, GROUP));
-  PetscCall(CkTransformWriteArray(file, GROUP, "map_scale", 1, channels, data->scale,
-                                  "y = map_scale x + map_shift is applied to features when they are used; per channel"));
+  PetscCall(
+    CkTransformWriteArray(file, GROUP, "map_scale", 1, channels, data->scale,
+                          "y = map_scale x + map_shift is applied to features when they are used; per channel"));
   PetscCall(CkTransformWriteArray(file, GROUP, "map_shift", 1, channels, data->shift, "see map_scale"));
   for (PetscInt i = 0; i < data->ntransforms; ++i) {
     const CkTransform t = data->transforms[i];

@@ -44,7 +44,7 @@ static PetscErrorCode CheckLeading(CkSpectrum s, PetscInt m, const double lambda
     PetscCall(CkSpectrumNormalize(usable, V, NULL));
     PetscCall(CkSpectrumResiduals(s, usable, V, lambda, values[0], residual));
     for (PetscInt j = 0; j < usable; ++j) s->residual[index[j]] = residual[j];
-    CkSpectrumCheckResiduals(&s->checks, usable, residual, s->precision);
+    CkSpectrumCheckResiduals(&s->checks, usable, residual, CkSpectrumResidualBound(s));
     PetscCall(CkSpectrumDestroyVectors(usable, &V));
   }
   PetscCall(PetscFree2(index, residual));
@@ -142,7 +142,7 @@ PetscErrorCode CkSpectrumSolveAssembled(CkSpectrum s, CkBlockMatrix *A, CkSpectr
     PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_CHECK));
     if (s->check) {
       PetscCall(CkSpectrumResiduals(s, s->nvectors, s->vectors, s->values, s->values[0], s->residual));
-      CkSpectrumCheckResiduals(&s->checks, s->nvectors, s->residual, s->precision);
+      CkSpectrumCheckResiduals(&s->checks, s->nvectors, s->residual, CkSpectrumResidualBound(s));
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);

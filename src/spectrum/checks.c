@@ -72,21 +72,30 @@ void CkSpectrumCheckTrace(CkSpectrumChecks *checks, PetscInt n, const double val
   }
 }
 
+/* The first of the n descending values from `start` on that is x up to `tolerance`; else the nearest one. */
+static PetscInt Nearest(PetscInt start, PetscInt n, const double values[], double x, double tolerance)
+{
+  PetscInt best = start;
+
+  for (PetscInt j = start + 1; j < n && fabs(values[best] - x) > tolerance; ++j) {
+    if (fabs(values[j] - x) < fabs(values[best] - x)) best = j;
+  }
+  return best;
+}
+
 void CkSpectrumCheckLeading(CkSpectrumChecks *checks, PetscInt m, const double leading[], PetscInt n,
                             const double values[], PetscInt index[])
 {
   double worst = 0;
 
   /* A Krylov solver may miss copies of a multiple eigenvalue, so one of `values` may be passed over (the sums would
-     notice one too many); every eigenvalue it does find must be there. */
-  for (PetscInt i = 0, j = 0; i < m; ++i, ++j) {
-    double difference;
+     notice one too many); every eigenvalue it does find must be there, and a second time for the second copy. */
+  for (PetscInt i = 0; i < m; ++i) {
+    const PetscInt start = PetscMin(i > 0 ? index[i - 1] + 1 : 0, n - 1);
+    const PetscInt j = Nearest(start, n, values, leading[i], CkSpectrumRounding(n, values[0]));
 
-    j = PetscMin(j, n - 1);
-    while (j + 1 < n && fabs(values[j + 1] - leading[i]) < fabs(values[j] - leading[i])) ++j;
     index[i] = j;
-    difference = fabs(values[j] - leading[i]);
-    worst = Worse(worst, difference);
+    worst = Worse(worst, fabs(values[j] - leading[i]));
   }
   CkSpectrumCheckAdd(checks, "leading eigenvalues = those of a Krylov solver", Relative(worst, values[0]),
                      CkSpectrumRounding(n, Relative(values[0], values[0])));

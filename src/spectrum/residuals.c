@@ -58,3 +58,10 @@ PetscErrorCode CkSpectrumResiduals(CkSpectrum s, PetscInt m, const Vec V[], cons
   PetscCall(CkSpectrumDestroyVectors(group, &W));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+double CkSpectrumResidualBound(CkSpectrum s)
+{
+  const double mean = s->scale - s->trace; /* |gbar|^2 */
+
+  return s->precision * PetscMax(1, s->values[0] > 0 ? mean / s->values[0] : 0);
+}

@@ -89,7 +89,7 @@ static PetscErrorCode Check(CkSpectrum s, EPS eps, Vec V[])
   PetscCall(CkSpectrumResiduals(s, s->n, V, s->values, s->values[0], s->residual));
   CkSpectrumCheckTrace(&s->checks, s->n, s->values, (PetscBool)(s->n == s->d), s->trace, s->scale,
                        s->precision + (double)tolerance);
-  CkSpectrumCheckResiduals(&s->checks, s->n, s->residual, s->precision + (double)tolerance);
+  CkSpectrumCheckResiduals(&s->checks, s->n, s->residual, CkSpectrumResidualBound(s) + (double)tolerance);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

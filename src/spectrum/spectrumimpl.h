@@ -116,6 +116,9 @@ PetscErrorCode CkSpectrumNormalize(PetscInt m, Vec V[], double norms[]);
 /* residual[j] = |D v_j - lambda_j v_j|_2 / lambda_max by block products with D from the data. */
 PetscErrorCode CkSpectrumResiduals(CkSpectrum s, PetscInt m, const Vec V[], const double lambda[], double lambda_max,
                                    double residual[]);
+/* What rounding in the gradients may do to a residual: D v = (1/N) sum g g'v - gbar gbar'v cancels where the mean
+   gradient is larger than what varies. Needs the values. */
+double CkSpectrumResidualBound(CkSpectrum s);
 /* Columns of one block product of CkSpectrumResiduals(). */
 #define CK_RESIDUAL_GROUP 64
 

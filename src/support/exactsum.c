@@ -274,6 +274,15 @@ static PetscErrorCode ReduceEntries(CkExactSum sum, size_t at, PetscMPIInt count
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The double nearest to high 2^40 + low: two parts of at most 51 bits are exact, so their sum is rounded once. */
+static inline double RoundedPair(int64_t high, int64_t low)
+{
+  const int64_t carried = high + (low >> LOW_BITS), below = INT64_C(1) << (HIGH_BITS - 51);
+  const int64_t rest = (carried & (below - 1)) << LOW_BITS | (low & ((INT64_C(1) << LOW_BITS) - 1));
+
+  return (double)(carried & ~(below - 1)) * 0x1p40 + (double)rest;
+}
+
 /* Integers to doubles, each vector with its own unit. */
 static void Convert(CkExactSum sum, size_t at, PetscMPIInt count, double out[])
 {
@@ -285,8 +294,7 @@ static void Convert(CkExactSum sum, size_t at, PetscMPIInt count, double out[])
 
     last = (PetscMPIInt)PetscMin((size_t)count, (j + 1) * (size_t)sum->n - at);
     for (PetscMPIInt i = first; i < last; ++i) {
-      if (sum->low) out[i] = (double)((__int128)high[i] * (INT64_C(1) << LOW_BITS) + low[i]) * unit;
-      else out[i] = (double)high[i] * unit;
+      out[i] = (sum->low ? RoundedPair(high[i], low[i]) : (double)high[i]) * unit;
     }
   }
 }

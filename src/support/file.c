@@ -15,6 +15,9 @@
 #define PIECE_BYTES ((size_t)1 << 30)  /* independent writes above 2 GiB fail */
 #define METADATA_BYTES (4.0 * 1048576) /* room for headers and attributes when free space is checked */
 
+/* "nfs:x" is file x to ROMIO, file "nfs:x" to OMPIO */
+static const char colon[] = "MPI-IO takes what stands before a ':' for a type of file system; use a name without";
+
 static CkFile open_files = NULL;
 
 static char message[256] = "unknown error";
@@ -80,7 +83,8 @@ static void FileFree(CkFile file)
 /* Closes what is open and removes the temporary file. Collective; what fails now changes nothing any more. */
 static void FileAbandon(CkFile file)
 {
-  if (file->temporary && file->rank == 0) (void)unlink(file->temporary);
+  /* emptied first: on a full disk that makes the room HDF5 needs to close in order */
+  if (file->temporary && file->rank == 0) (void)(truncate(file->temporary, 0) || unlink(file->temporary));
   if (file->id >= 0) (void)H5Fclose(file->id);
   file->id = H5I_INVALID_HID;
   (void)PetscFree(file->temporary);
@@ -185,7 +189,9 @@ static void CheckTarget(CkFile file, CkVerdict *verdict)
     return;
   }
   Folder(file->name, folder);
-  if (!*file->name || file->name[strlen(file->name) - 1] == '/') {
+  if (strchr(file->name, ':')) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "%s", colon);
+  } else if (!*file->name || file->name[strlen(file->name) - 1] == '/') {
     CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "is the name of a folder, not of a file");
   } else if (stat(folder, &status)) {
     CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "folder %s: %s; create it first", folder, strerror(errno));
@@ -202,8 +208,10 @@ static hid_t ParallelAccess(MPI_Comm comm)
 {
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
 
-  /* Metadata with checksums (V110), written collectively, so that a failure shows on all ranks alike. */
+  /* Metadata with checksums (V110), written collectively, so that a failure shows on all ranks alike. A close that a
+     forgotten handle prevents would crash MPI_Finalize(). */
   if (access < 0 || H5Pset_fapl_mpio(access, comm, MPI_INFO_NULL) < 0 ||
+      H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0 ||
       H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0 ||
       H5Pset_coll_metadata_write(access, true) < 0) {
     if (access >= 0) (void)H5Pclose(access);
@@ -255,7 +263,9 @@ static void CheckSource(CkFile file, CkVerdict *verdict)
   struct stat status;
   int         descriptor;
 
-  if (stat(file->name, &status)) {
+  if (strchr(file->name, ':')) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "%s", colon);
+  } else if (stat(file->name, &status)) {
     CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "%s", strerror(errno));
   } else if (!S_ISREG(status.st_mode)) {
     CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "is not a regular file");

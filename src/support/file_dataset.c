@@ -409,11 +409,10 @@ PetscErrorCode CkFileWriteRows(CkFile file, const char path[], CkType type, Pets
 
   PetscFunctionBeginUser;
   PetscCall(CkFileCheckOpen(file, PETSC_TRUE));
+  PetscCall(CkFileCheckSpace(file, 0));
   OpenRows(file, path, first, count, &verdict, &dataset);
   if (!verdict.code) CheckWrite(file, path, type, first, count, &dataset, &verdict);
-  PetscCall(CkFileConclude(file, &verdict));
-  PetscCall(CkFileCheckSpace(file, 0));
-  if (count > 0) {
+  if (!verdict.code && count > 0) {
     WriteRows(file, type, &dataset, &record, data, &verdict);
     FindCreated(file, path)->written += count;
     PetscCall(CkFileAddRecord(file, &record));

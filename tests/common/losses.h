@@ -86,11 +86,13 @@ static inline CkData NewTestData(MPI_Comm comm, CkShape shape, PetscInt N)
 
   SetTestOption("-data", "synthetic");
   SetTestOption("-data_classes", "3");
+  SetTestOption("-data_separation", "1"); /* overlapping classes: no unit of a net is dead */
   OK(
     PetscSNPrintf(text, sizeof(text), "%" PetscInt_FMT ",%" PetscInt_FMT ",%" PetscInt_FMT, shape.c, shape.h, shape.w));
   SetTestOption("-data_shape", text);
   OK(PetscSNPrintf(text, sizeof(text), "%" PetscInt_FMT, N));
   SetTestOption("-data_count", text);
+  OK(CkDataRegisterOptions());
   OK(CkDataCreate(comm, &data));
   OK(CkDataSetFromOptions(data));
   OK(CkDataSetUp(data));

@@ -101,7 +101,7 @@ static void full_batch_recurrences(void **state)
   draw_xi(N, xi);
   for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); ++c) {
     const double mu = cases[c].mu;
-    double       last[D], now[D], next[D], g[D], g_last[D];
+    double       last[D] = {0}, now[D], next[D], g[D], g_last[D] = {0};
     char         options[256];
     CkLoss       loss;
     CkDynamics   dynamics;

@@ -1,0 +1,293 @@
+#include "part.h"
+#include <clarkia/onednn.h>
+#include <clarkia/progress.h>
+
+/*
+  contract.c: contractions of the loaded tile, layer by layer.
+    explicit  G [entries x samples] is there: products of matrices.
+    factored  <g'_k, v> = <d_k, V x_k + v_b>: the layer applied with v in the place of its weights; sums over samples
+              are gradients of the batch with weighted derivatives. Nothing of the size of G is ever formed.
+  Cost of an explicit convolution: once 2 e p operations a sample (e entries, p positions), then 2 e a column; factored:
+  2 e p for every column. So convolutions are explicit unless they have very few positions, or G would be huge; dense
+  layers (p = 1) are factored.
+*/
+enum { FACTORED_POSITIONS = 4 };
+static const double EXPLICIT_BYTES = 268435456; /* of one layer */
+static const size_t WORK_NUMBERS = 1 << 18;     /* numbers of a product formed at a time */
+
+CkLayerForm CkWeightedForm(const CkPlan *plan, PetscInt weighted)
+{
+  const CkWeighted *w = &plan->weighted[weighted];
+  const CkLayer    *layer = &plan->layers[plan->fold->layers[weighted].layer];
+  const double      bytes = (double)w->entries * (double)plan->capacity * (double)plan->lanes->lanes * sizeof(float);
+
+  if (layer->type == CK_LAYER_BATCHNORM) return CK_FORM_EXPLICIT;
+  if (plan->form != CK_FORM_AUTO) return plan->form;
+  if (layer->type == CK_LAYER_DENSE || bytes > EXPLICIT_BYTES) return CK_FORM_FACTORED;
+  return layer->out.h * layer->out.w > FACTORED_POSITIONS ? CK_FORM_EXPLICIT : CK_FORM_FACTORED;
+}
+
+/* Numbers of one column of a layer: explicit [entries]; factored packed weights, then shifts. Multiples of a cache
+   line. */
+static size_t ColumnSize(const CkPart *p)
+{
+  const size_t size =
+    p->weighted->form == CK_FORM_EXPLICIT ? p->weighted->entries : p->linear->packed + (size_t)p->layer->units;
+
+  return (size + 15) / 16 * 16;
+}
+
+static PetscErrorCode PackColumn(const CkPart *p, const double folded[], float column[])
+{
+  const double *v = folded + p->layer->first;
+
+  PetscFunctionBeginUser;
+  if (p->weighted->form == CK_FORM_EXPLICIT) {
+    for (size_t e = 0; e < p->weighted->entries; ++e) column[e] = (float)v[e];
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(CkLinearPack(p->linear, v, column));
+  for (PetscInt o = 0; o < p->layer->units; ++o)
+    column[p->linear->packed + (size_t)o] = p->layer->shift ? (float)v[CkPartWeights(p) + (size_t)o] : 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkOnednnSetColumns(CkEngine engine, PetscInt m, const double V[])
+{
+  CkOnednn *o = (CkOnednn *)engine->data;
+  CkFold   *fold = o->evaluation->fold;
+  size_t    all = 0, before = 0;
+  double   *folded;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOnednnPoint(engine));
+  for (PetscInt i = 0; i < fold->nlayers; ++i) {
+    const CkPart p = CkPartOf(engine, i);
+
+    all += ColumnSize(&p) * (size_t)m;
+  }
+  if (all > o->column_room) {
+    PetscCall(CkArenaFree(&o->column_arena));
+    PetscCall(CkArenaFloats(&o->column_arena, all, &o->columns));
+    o->column_room = all;
+  }
+  PetscCall(CkPartSums(o, (size_t)fold->de, &folded));
+  for (PetscInt j = 0; j < m; ++j) {
+    PetscCall(CkFoldTranspose(fold, V + (size_t)j * (size_t)fold->d, folded));
+    before = 0;
+    for (PetscInt i = 0; i < fold->nlayers; ++i) {
+      const CkPart p = CkPartOf(engine, i);
+
+      PetscCall(PackColumn(&p, folded, o->columns + before + (size_t)j * ColumnSize(&p)));
+      before += (size_t)m * ColumnSize(&p);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DotExplicit(const CkPart *p, PetscInt m, const float columns[], double sums[])
+{
+  const size_t     size = (size_t)m * p->n;
+  const dnnl_dim_t n = (dnnl_dim_t)p->n;
+  float           *product;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkPartWork(p->engine, size, &product));
+  CkCallDNN(dnnl_sgemm('N', 'N', m, n, (dnnl_dim_t)p->weighted->entries, 1, columns, (dnnl_dim_t)ColumnSize(p),
+                       p->weighted->G, (dnnl_dim_t)p->ld, 0, product, n));
+  for (size_t i = 0; i < size; ++i) sums[i] += (double)product[i];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DotFactored(const CkPart *p, PetscInt m, const float columns[], double sums[])
+{
+  const PetscInt step = p->linear->dense ? p->plan->chunks : 1; /* chunks at a time */
+  const size_t   size = CkPartOutput(p), lanes = (size_t)p->lanes->lanes;
+  double         product[CK_LANES_MAX];
+  float         *y;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkPartWork(p->engine, size * (size_t)step, &y));
+  PetscCall(PetscArrayzero(y, size * (size_t)step)); /* gaps between planes: read, not written */
+  for (PetscInt first = 0; first < p->plan->chunks; first += step)
+    for (PetscInt j = 0; j < m; ++j) {
+      const float *column = columns + (size_t)j * ColumnSize(p);
+
+      PetscCall(CkLinearApply(p->plan, p->step, first, step, column, column + p->linear->packed, y));
+      for (PetscInt c = 0; c < step; ++c) {
+        p->lanes->dot(size / lanes, CkPartDerivative(p, first + c), y + (size_t)c * size, product);
+        for (size_t k = 0; k < lanes; ++k) sums[(size_t)j * p->n + (size_t)(first + c) * lanes + k] += product[k];
+      }
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkOnednnDot(CkEngine engine, double S[])
+{
+  CkOnednn      *o = (CkOnednn *)engine->data;
+  const PetscInt m = engine->columns, lanes = o->evaluation->lanes->lanes;
+  const size_t   n = (size_t)(o->evaluation->chunks * lanes);
+  size_t         before = 0;
+  double        *sums, flops = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkPartSums(o, (size_t)m * n, &sums));
+  PetscCall(PetscArrayzero(sums, (size_t)m * n));
+  for (PetscInt i = 0; i < o->evaluation->fold->nlayers; ++i) {
+    const CkPart p = CkPartOf(engine, i);
+
+    if (p.weighted->form == CK_FORM_EXPLICIT) PetscCall(DotExplicit(&p, m, o->columns + before, sums));
+    else PetscCall(DotFactored(&p, m, o->columns + before, sums));
+    before += (size_t)m * ColumnSize(&p);
+    flops += CkPartFlops(&p);
+  }
+  for (PetscInt k = 0; k < engine->loaded; ++k) /* one block: sample k stands in column k */
+    for (PetscInt j = 0; j < m; ++j) S[k * m + j] = sums[(size_t)j * n + (size_t)k];
+  PetscCall(PetscLogFlops(flops * (double)m * (double)engine->loaded));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A [m x de] += S G', some entries at a time; S [m x n]. */
+static PetscErrorCode AccumulateExplicit(const CkPart *p, PetscInt m, const float S[], double A[])
+{
+  const size_t     entries = p->weighted->entries, part = PetscMax(WORK_NUMBERS / (size_t)m, 1);
+  const size_t     de = (size_t)p->plan->fold->de;
+  const dnnl_dim_t n = (dnnl_dim_t)p->n;
+  float           *product;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkPartWork(p->engine, PetscMin(part, entries) * (size_t)m, &product));
+  for (size_t e = 0; e < entries; e += part) {
+    const size_t count = PetscMin(part, entries - e);
+
+    CkCallDNN(dnnl_sgemm('N', 'T', m, (dnnl_dim_t)count, n, 1, S, n, p->weighted->G + e * p->ld, (dnnl_dim_t)p->ld, 0,
+                         product, (dnnl_dim_t)count));
+    for (PetscInt j = 0; j < m; ++j) {
+      double *to = A + (size_t)j * de + (size_t)p->layer->first + e;
+
+      for (size_t i = 0; i < count; ++i) to[i] += (double)product[(size_t)j * count + i];
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Rows first .. first+count-1 of the derivatives of all columns, one under the other, weighted; their sums are b's part
+   of A. */
+static void WeightedRows(const CkPart *p, size_t first, size_t count, const float S[], float rows[], double A[])
+{
+  const size_t units = (size_t)p->layer->units, de = (size_t)p->plan->fold->de;
+
+  for (size_t r = 0; r < count; ++r) {
+    const size_t column = (first + r) / units, unit = (first + r) % units;
+    const float *d = p->linear->matrix_d + unit * p->n, *s = S + column * p->n;
+    float       *to = rows + r * p->n;
+    double       sum = 0;
+
+    for (size_t k = 0; k < p->n; ++k) to[k] = s[k] * d[k];
+    for (size_t k = 0; k < p->n && p->layer->shift; ++k) sum += (double)to[k];
+    if (p->layer->shift) A[column * de + (size_t)p->layer->first + CkPartWeights(p) + unit] += sum;
+  }
+}
+
+/* Dense: the weighted derivatives of all columns, one under the other, times the inputs. */
+static PetscErrorCode AccumulateDense(const CkPart *p, PetscInt m, const float S[], double A[])
+{
+  const size_t     units = (size_t)p->layer->units, in = (size_t)p->layer->fan_in, all = units * (size_t)m;
+  const size_t     part = PetscMin(all, PetscMax(WORK_NUMBERS / (in + p->n), 1)), de = (size_t)p->plan->fold->de;
+  float           *rows, *product;
+  const dnnl_dim_t n = (dnnl_dim_t)p->n;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkPartWork(p->engine, part * (in + p->n), &rows));
+  product = rows + part * p->n;
+  for (size_t first = 0; first < all; first += part) {
+    const size_t count = PetscMin(part, all - first);
+
+    WeightedRows(p, first, count, S, rows, A);
+    CkCallDNN(dnnl_sgemm('N', 'T', (dnnl_dim_t)count, (dnnl_dim_t)in, n, 1, rows, n, p->linear->matrix_x, n, 0, product,
+                         (dnnl_dim_t)in));
+    for (size_t r = 0; r < count; ++r) {
+      double *to = A + (first + r) / units * de + (size_t)p->layer->first + (first + r) % units * in;
+
+      for (size_t t = 0; t < in; ++t) to[t] += (double)product[r * in + t];
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Convolution: for each column the gradient of the tile with weighted derivatives, lane by lane, then across lanes. */
+static PetscErrorCode AccumulateConv(const CkPart *p, PetscInt m, const float S[], double A[])
+{
+  const size_t size = CkPartOutput(p), lanes = (size_t)p->lanes->lanes, de = (size_t)p->plan->fold->de;
+  float       *d, *g;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkPartWork(p->engine, size + p->weighted->entries * lanes, &d));
+  g = d + size;
+  for (PetscInt j = 0; j < m; ++j) {
+    for (PetscInt c = 0; c < p->plan->chunks; ++c) {
+      p->lanes->scale(size / lanes, CkPartDerivative(p, c), S + (size_t)j * p->n + (size_t)c * lanes, 1, d);
+      PetscCall(CkLinearGradients(p->plan, p->step, c, (PetscBool)(c > 0), d, g, lanes));
+    }
+    p->lanes->lane_sums(p->weighted->entries, g, A + (size_t)j * de + (size_t)p->layer->first);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* S [loaded x m] as float32 [m x n], zero where there is no sample. */
+static PetscErrorCode Coefficients(CkEngine engine, PetscInt m, const double S[], float **coefficients)
+{
+  CkOnednn    *o = (CkOnednn *)engine->data;
+  const size_t n = (size_t)o->evaluation->chunks * (size_t)o->evaluation->lanes->lanes;
+
+  PetscFunctionBeginUser;
+  if ((size_t)m * n > o->coefficient_room) {
+    PetscCall(CkArenaFree(&o->coefficient_arena));
+    PetscCall(CkArenaFloats(&o->coefficient_arena, (size_t)m * n, &o->coefficients));
+    o->coefficient_room = (size_t)m * n;
+  }
+  *coefficients = o->coefficients;
+  for (PetscInt j = 0; j < m; ++j)
+    for (size_t k = 0; k < n; ++k)
+      o->coefficients[(size_t)j * n + k] = k < (size_t)engine->loaded ? (float)S[k * (size_t)m + (size_t)j] : 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkOnednnAccumulate(CkEngine engine, PetscInt m, const double S[], double A[])
+{
+  CkOnednn *o = (CkOnednn *)engine->data;
+  float    *coefficients = NULL;
+  double    flops = 0;
+
+  PetscFunctionBeginUser;
+  if (m < 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(Coefficients(engine, m, S, &coefficients));
+  for (PetscInt i = 0; i < o->evaluation->fold->nlayers; ++i) {
+    const CkPart p = CkPartOf(engine, i);
+
+    if (p.weighted->form == CK_FORM_EXPLICIT) {
+      PetscCall(AccumulateExplicit(&p, m, coefficients, A));
+    } else if (p.linear->dense) {
+      if (!o->gathered) PetscCall(CkDenseGather(p.plan, p.step, 0, p.plan->chunks));
+      PetscCall(AccumulateDense(&p, m, coefficients, A));
+    } else {
+      PetscCall(AccumulateConv(&p, m, coefficients, A));
+    }
+    flops += CkPartFlops(&p);
+  }
+  o->gathered = PETSC_TRUE;
+  PetscCall(PetscLogFlops(flops * (double)m * (double)engine->loaded));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkOnednnUnfold(CkEngine engine, PetscInt m, const double A[], double out[])
+{
+  const CkOnednn *o = (const CkOnednn *)engine->data;
+  const CkFold   *fold = o->evaluation->fold;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOnednnPoint(engine));
+  for (PetscInt j = 0; j < m; ++j)
+    PetscCall(CkFoldApply(fold, A + (size_t)j * (size_t)fold->de, out + (size_t)j * (size_t)fold->d));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,176 @@
+/* Part of lanes_kernels.h: element by element, and conversions between rows of samples and packs. */
+
+KERNEL void Scale(size_t n, const float *x, const float *s, size_t stride, float *y)
+{
+  const Pack *in = (const Pack *)x, factor = *(const Pack *)s;
+  Pack       *out = (Pack *)y;
+
+  for (size_t i = 0; i < n; ++i) out[i * stride] = in[i] * factor;
+}
+
+KERNEL void LaneSums(size_t n, const float *g, double out[])
+{
+  for (size_t i = 0; i < n; ++i) {
+    const float *x = g + i * LANES;
+    float        half[LANES / 2];
+
+    for (int k = 0; k < LANES / 2; ++k) half[k] = x[k] + x[k + LANES / 2];
+    for (int width = LANES / 4; width > 0; width /= 2)
+      for (int k = 0; k < width; ++k) half[k] += half[k + width];
+    out[i] += (double)half[0];
+  }
+}
+
+KERNEL void FromRows(int n, size_t width, size_t ld, const float *rows, float *packs)
+{
+  if (n < LANES) {
+    for (size_t i = 0; i < width; ++i)
+      for (int k = n; k < LANES; ++k) packs[i * LANES + (size_t)k] = 0;
+  }
+  if (n == LANES) { /* constant number of lanes: the compiler transposes in registers */
+    for (size_t i = 0; i < width; ++i)
+      for (int k = 0; k < LANES; ++k) packs[i * LANES + (size_t)k] = rows[(size_t)k * ld + i];
+  } else {
+    for (int k = 0; k < n; ++k)
+      for (size_t i = 0; i < width; ++i) packs[i * LANES + (size_t)k] = rows[(size_t)k * ld + i];
+  }
+}
+
+KERNEL void ToRows(int n, size_t width, size_t ld, const float *packs, size_t stride, float *rows)
+{
+  if (n == LANES) {
+    for (size_t i = 0; i < width; ++i)
+      for (int k = 0; k < LANES; ++k) rows[(size_t)k * ld + i] = packs[i * stride * LANES + (size_t)k];
+  } else {
+    for (int k = 0; k < n; ++k)
+      for (size_t i = 0; i < width; ++i) rows[(size_t)k * ld + i] = packs[i * stride * LANES + (size_t)k];
+  }
+}
+
+KERNEL void Multiply(size_t n, PetscBool add, const float *x, const float *f, float *y)
+{
+  const Pack *in = (const Pack *)x, *factor = (const Pack *)f;
+  Pack       *out = (Pack *)y;
+
+  if (add)
+    for (size_t i = 0; i < n; ++i) out[i] += in[i] * factor[i];
+  else
+    for (size_t i = 0; i < n; ++i) out[i] = in[i] * factor[i];
+}
+
+KERNEL void Copy(size_t n, PetscBool add, const float *x, float *y)
+{
+  const Pack *in = (const Pack *)x;
+  Pack       *out = (Pack *)y;
+
+  if (add)
+    for (size_t i = 0; i < n; ++i) out[i] += in[i];
+  else
+    for (size_t i = 0; i < n; ++i) out[i] = in[i];
+}
+
+/*
+  x = k log 2 + r, |r| <= log(2)/2: e^r - 1 by its Taylor series of degree 8 (remainder 2e-10), power = 2^k.
+  Arguments beyond +-87 are clamped; NaN stays NaN.
+*/
+INLINE Pack ExpReduced(Pack x, Pack *power)
+{
+  const float series[] = {1.0F / 40320, 1.0F / 5040, 1.0F / 720, 1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F};
+  const Pack  low = (Pack){0} - 87, high = (Pack){0} + 87, magic = (Pack){0} + 0x1.8p23F;
+  Pack        k, r, p;
+
+  x = SELECT(x < low, low, x);
+  x = SELECT(x > high, high, x);
+  k = x * 1.44269504F + magic;
+  *power = (Pack)(((Mask)k + 127) << 23); /* the magic number's bits leave with the shift */
+  k -= magic;
+  r = (x - k * 0x1.62e4p-1F) - k * 0x1.7f7d1cp-20F; /* log 2 in two parts, the first exact for |k| < 2^8 */
+  p = (Pack){0} + series[0];
+  for (int i = 1; i < 7; ++i) p = p * r + series[i];
+  return p * r * r + r;
+}
+
+INLINE Pack ExpMinusOne(Pack x)
+{
+  Pack       power;
+  const Pack e = ExpReduced(x, &power);
+
+  return power * e + (power - 1);
+}
+
+INLINE Pack PackTanh(Pack x)
+{
+  const Pack e = ExpMinusOne(2 * x); /* clamped at 87: the quotient is 1 long before */
+
+  return e / (e + 2);
+}
+
+INLINE Pack PackSigmoid(Pack x)
+{
+  return 1 / (ExpMinusOne(-x) + 2);
+}
+
+INLINE Pack PackRelu(Pack x)
+{
+  return WHERE(~(x < 0), x); /* NaN stays NaN */
+}
+
+/* log(1 + e^x) = max(x, 0) + log(1 + u), u = e^-|x|; log(1 + u) = 2 artanh(s), s = u/(2 + u) <= 1/3: terms below 2e-9
+   are left out. */
+INLINE Pack PackSoftplus(Pack x)
+{
+  const Pack below = SELECT(x > 0, -x, x);
+  Pack       power, u, s, square, p = (Pack){0} + 2.0F / 17;
+
+  u = ExpReduced(below, &power);
+  u = power * u + power;
+  s = u / (2 + u);
+  square = s * s;
+  for (int i = 15; i > 0; i -= 2) p = p * square + 2.0F / (float)i;
+  return PackRelu(x) + p * s;
+}
+
+INLINE Pack ReluSlope(Pack y)
+{
+  return WHERE(y > 0, (Pack){0} + 1);
+}
+
+INLINE Pack TanhSlope(Pack y)
+{
+  return 1 - y * y;
+}
+
+INLINE Pack SigmoidSlope(Pack y)
+{
+  return y * (1 - y);
+}
+
+INLINE Pack SoftplusSlope(Pack y)
+{
+  return -ExpMinusOne(-y);
+}
+
+#define ACTIVATION(name)                                                                                               \
+  KERNEL void name(size_t n, const float *x, float *y)                                                                 \
+  {                                                                                                                    \
+    const Pack *in = (const Pack *)x;                                                                                  \
+    Pack       *out = (Pack *)y;                                                                                       \
+                                                                                                                       \
+    for (size_t i = 0; i < n; ++i) out[i] = Pack##name(in[i]);                                                         \
+  }                                                                                                                    \
+                                                                                                                       \
+  KERNEL void name##Back(size_t n, PetscBool add, const float *y, const float *e, float *d)                            \
+  {                                                                                                                    \
+    const Pack *out = (const Pack *)y, *from = (const Pack *)e;                                                        \
+    Pack       *to = (Pack *)d;                                                                                        \
+                                                                                                                       \
+    if (add)                                                                                                           \
+      for (size_t i = 0; i < n; ++i) to[i] += from[i] * name##Slope(out[i]);                                           \
+    else                                                                                                               \
+      for (size_t i = 0; i < n; ++i) to[i] = from[i] * name##Slope(out[i]);                                            \
+  }
+
+ACTIVATION(Relu)
+ACTIVATION(Tanh)
+ACTIVATION(Sigmoid)
+ACTIVATION(Softplus)

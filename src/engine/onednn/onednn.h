@@ -1,0 +1,35 @@
+#pragma once
+#include "plan.h"
+#include "train.h"
+
+/* onednn.h: the engine's data. A plan takes over the point when it is first used there. */
+typedef struct {
+  CkConvolution convolution;
+  CkPlan       *evaluation, *training; /* training: made, and remade larger, when a batch needs it */
+  PetscBool     evaluation_stale, training_stale;
+  double       *weights, *buffers; /* the point */
+  PetscInt      nbuffers;
+  PetscBool     gathered; /* dense layers' matrices are those of the loaded tile */
+
+  /* arrays that grow with the number of columns, never in between */
+  float  *columns; /* of SetColumns: layer by layer, [m] columns each (contract.c) */
+  float  *coefficients;
+  float  *work;
+  double *sums;
+  size_t  column_room, coefficient_room, work_room, sums_room;
+  CkArena column_arena, coefficient_arena, work_arena;
+} CkOnednn;
+
+/* onednn.c: the evaluation plan at the engine's point */
+PetscErrorCode CkOnednnPoint(CkEngine engine);
+
+/* rows.c */
+PetscErrorCode CkOnednnRows(CkEngine engine, CkPrecision precision, void *G, size_t ld);
+PetscErrorCode CkOnednnSquaredNorms(CkEngine engine, double original[], double folded[]);
+double         CkOnednnRowFlops(CkEngine engine); /* of one row */
+
+/* contract.c */
+PetscErrorCode CkOnednnSetColumns(CkEngine engine, PetscInt m, const double V[]);
+PetscErrorCode CkOnednnDot(CkEngine engine, double S[]);
+PetscErrorCode CkOnednnAccumulate(CkEngine engine, PetscInt m, const double S[], double A[]);
+PetscErrorCode CkOnednnUnfold(CkEngine engine, PetscInt m, const double A[], double out[]);

@@ -1,0 +1,81 @@
+#include "plan.h"
+
+/* Max and average pooling; the average over the whole image is a window of its size. */
+typedef struct {
+  CkLanesWindow window;
+  int          *arg; /* max pool: [capacity x size] packs */
+} Pooling;
+
+static PetscErrorCode Create(CkPlan *plan, CkStep *step)
+{
+  const CkLayer  *layer = &plan->layers[step->layer];
+  const CkTensor *out = &plan->tensors[step->output];
+  Pooling        *p;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&p));
+  step->data = p;
+  p->window = (CkLanesWindow){.planes = (int)layer->out.c,
+                              .in = {(int)layer->in.h, (int)layer->in.w},
+                              .out = {(int)layer->out.h, (int)layer->out.w},
+                              .kernel = {(int)layer->a.kernel[0], (int)layer->a.kernel[1]},
+                              .stride = {(int)layer->a.stride[0], (int)layer->a.stride[1]},
+                              .padding = {(int)layer->a.padding[0], (int)layer->a.padding[1]},
+                              .in_plane = CkTensorPlane(plan, step->inputs[0], layer->in),
+                              .out_plane = CkTensorPlane(plan, step->output, layer->out)};
+  if (layer->type == CK_LAYER_GLOBALAVGPOOL)
+    for (int i = 0; i < 2; ++i) {
+      p->window.kernel[i] = p->window.stride[i] = p->window.in[i];
+      p->window.padding[i] = 0;
+    }
+  if (layer->type == CK_LAYER_MAXPOOL)
+    PetscCall(CkArenaInts(&plan->arena, out->size * (size_t)plan->lanes->lanes * (size_t)plan->capacity, &p->arg));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static int *Arg(const CkPlan *plan, const CkStep *step, PetscInt chunk)
+{
+  return ((Pooling *)step->data)->arg + (size_t)chunk * plan->tensors[step->output].size * (size_t)plan->lanes->lanes;
+}
+
+static PetscErrorCode ForwardMax(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
+{
+  PetscFunctionBeginUser;
+  (void)count;
+  plan->lanes->max_pool(&((Pooling *)step->data)->window, CkTensorX(plan, step->inputs[0], chunk),
+                        CkTensorX(plan, step->output, chunk), Arg(plan, step, chunk));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode BackwardMax(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
+{
+  PetscFunctionBeginUser;
+  (void)count;
+  if (plan->tensors[step->inputs[0]].wanted)
+    plan->lanes->max_pool_back(&((Pooling *)step->data)->window, step->add[0], Arg(plan, step, chunk),
+                               CkTensorD(plan, step->output, chunk), CkTensorD(plan, step->inputs[0], chunk));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ForwardAverage(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
+{
+  PetscFunctionBeginUser;
+  (void)count;
+  plan->lanes->average_pool(&((Pooling *)step->data)->window, CkTensorX(plan, step->inputs[0], chunk),
+                            CkTensorX(plan, step->output, chunk));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode BackwardAverage(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
+{
+  PetscFunctionBeginUser;
+  (void)count;
+  if (plan->tensors[step->inputs[0]].wanted)
+    plan->lanes->average_pool_back(&((Pooling *)step->data)->window, step->add[0], CkTensorD(plan, step->output, chunk),
+                                   CkTensorD(plan, step->inputs[0], chunk));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const CkStepKind CkStepMaxPool = {.name = "max pool", .create = Create, .forward = ForwardMax, .backward = BackwardMax};
+const CkStepKind CkStepAveragePool = {
+  .name = "average pool", .create = Create, .forward = ForwardAverage, .backward = BackwardAverage};

@@ -1,0 +1,92 @@
+"""state_from_torch.py there and back, with PyTorch's small-lenet and a state file of clarkia's own.
+
+Usage: <this> <analysis folder> <clarkia>. Skipped where there is no PyTorch.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+try:
+    import torch
+except ImportError:
+    print("no PyTorch: skipped")
+    sys.exit(77)
+import h5py
+import numpy as np
+
+CLARKIA = sys.argv.pop()
+SCRIPT = os.path.join(sys.argv.pop(), "state_from_torch.py")
+
+
+class SmallLenet(torch.nn.Module):
+    """Layers named as in docs/formats.md."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = torch.nn.Conv2d(1, 8, 5), torch.nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = torch.nn.Conv2d(8, 16, 5), torch.nn.BatchNorm2d(16)
+        self.fc1, self.bn3 = torch.nn.Linear(64, 128), torch.nn.BatchNorm1d(128)
+        self.fc2 = torch.nn.Linear(128, 10)
+
+
+class StateFromTorch(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def convert(self, source, target, *more):
+        return subprocess.run([sys.executable, SCRIPT, self.path(source), self.path(target), *more], capture_output=True,
+                              text=True, check=False)
+
+    def clarkia(self, *arguments):
+        return subprocess.run([CLARKIA, *arguments, "-data", "synthetic", "-data_shape", "1,28,28", "-data_classes", "10",
+                               "-data_count", "64"], capture_output=True, text=True, check=False)
+
+    def test_clarkia_reads_what_pytorch_wrote(self):
+        torch.manual_seed(1)
+        net = SmallLenet()
+        torch.save(net.state_dict(), self.path("net.pt"))
+        self.assertEqual(self.convert("net.pt", "net.h5").returncode, 0)
+        run = self.clarkia("train", "-net", "small-lenet", "-state", self.path("net.h5"), "-dynamics_epochs", "0",
+                           "-output", self.path("same.h5"))
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        with h5py.File(self.path("same.h5")) as file:
+            for key, tensor in net.state_dict().items():
+                if not key.endswith("num_batches_tracked"):
+                    np.testing.assert_array_equal(file[f"state/{key}"][...], tensor.double().numpy(), key)
+
+    def test_pytorch_reads_what_clarkia_wrote(self):
+        run = self.clarkia("train", "-net", "small-lenet", "-dynamics_epochs", "1", "-output", self.path("net.h5"))
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertEqual(self.convert("net.h5", "net.pt").returncode, 0)
+        net = SmallLenet().double()
+        loaded = net.load_state_dict(torch.load(self.path("net.pt")), strict=False)
+        self.assertEqual(loaded.unexpected_keys, [])
+        self.assertTrue(all(key.endswith("num_batches_tracked") for key in loaded.missing_keys), loaded.missing_keys)
+        self.assertEqual(sum(p.numel() for p in net.parameters()), 13338)
+        self.assertEqual(self.convert("net.pt", "again.h5").returncode, 0)
+        with h5py.File(self.path("net.h5")) as first, h5py.File(self.path("again.h5")) as second:
+            self.assertEqual(set(first["state"]), set(second["state"]))
+            for key, data in first["state"].items():
+                np.testing.assert_array_equal(data[...], second[f"state/{key}"][...], key)
+
+    def test_bad_files(self):
+        torch.save([1, 2], self.path("list.pt"))
+        result = self.convert("list.pt", "out.h5")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("no state_dict", result.stderr)
+        result = self.convert("absent.h5", "out.pt")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("absent.h5", result.stderr)
+        self.assertNotIn("Traceback", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,109 @@
+#!/usr/bin/python3
+"""Times PyTorch on small-lenet and prints JSON, seconds per sample at the best batch size of each task.
+
+Tasks: values (forward and loss), per-sample gradients (functorch vmap of grad), D v (forward-mode product, then a
+weighted gradient: JVP + VJP, the cheapest way to apply the diffusion matrix once), a training step (batch 128, SGD with
+momentum). Random weights, random data in memory, evaluation mode except for training. Needs Debian's python3-torch;
+run it with /usr/bin/python3. `clarkia bench` sets its own figures beside these.
+"""
+import argparse
+import json
+import time
+
+import functorch
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+def small_lenet():
+    """small-lenet: 13,338 weights (docs/theory.md, network facts)."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 5), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3),
+        nn.Conv2d(8, 16, 5), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def best(work, samples, seconds):
+    """Least time per sample of repeated calls of work(), after a warm-up call, over about `seconds`."""
+    work()
+    least, begin = float("inf"), time.perf_counter()
+    while True:
+        start = time.perf_counter()
+        work()
+        end = time.perf_counter()
+        least = min(least, end - start)
+        if end - begin > seconds:
+            return least / samples
+
+
+def values_task(net, data, labels):
+    def work():
+        with torch.no_grad():
+            F.cross_entropy(net(data), labels, reduction="none")
+    return work
+
+
+def functional(net):
+    func, params, buffers = functorch.make_functional_with_buffers(net)
+
+    def losses(weights, data, labels):
+        return F.cross_entropy(func(weights, buffers, data), labels, reduction="none")
+    return losses, params
+
+
+def rows_task(net, data, labels):
+    losses, params = functional(net)
+
+    def one(weights, x, y):
+        return losses(weights, x.unsqueeze(0), y.unsqueeze(0))[0]
+    rows = functorch.vmap(functorch.grad(one), in_dims=(None, 0, 0))
+    return lambda: rows(params, data, labels)
+
+
+def diffusion_task(net, data, labels):
+    losses, params = functional(net)
+    vector = tuple(torch.randn_like(p) for p in params)
+
+    def work():
+        _, slopes = functorch.jvp(lambda w: losses(w, data, labels), (params,), (vector,))
+        _, pull = functorch.vjp(lambda w: losses(w, data, labels), params)
+        return pull(slopes - slopes.mean())
+    return work
+
+
+def training_task(net, data, labels):
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
+
+    def work():
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(net(data), labels).backward()
+        optimizer.step()
+    return work
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=1.0, help="time spent on each task and batch size")
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128, 256, 512, 1024])
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(1)
+    result = {"torch": torch.__version__, "threads": options.threads, "network": "small-lenet"}
+    tasks = {"values": values_task, "per_sample_gradients": rows_task, "diffusion_product": diffusion_task,
+             "training_step": training_task}
+    for name, task in tasks.items():
+        timings = {}
+        for batch in [128] if name == "training_step" else options.batches:
+            net = small_lenet()
+            net.train(name == "training_step")
+            data, labels = torch.randn(batch, 1, 28, 28), torch.randint(10, (batch,))
+            timings[batch] = best(task(net, data, labels), batch, options.seconds)
+        batch = min(timings, key=timings.get)
+        result[name] = {"seconds_per_sample": timings[batch], "batch": batch, "by_batch": timings}
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

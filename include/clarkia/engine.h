@@ -68,8 +68,8 @@ PetscErrorCode CkEngineUnfold(CkEngine engine, PetscInt m, const double A[], dou
   as weights (NULL: not wanted; must be wanted by all ranks or none). Uses the point's weights; the running statistics
   do not enter. values, correct (NULL: not wanted): those of the blocks' samples, in training mode. Where any f_k of the
   batch is not finite, on any rank, the gradient is left as it was: the caller names the sample.
-  Collective on comm, also for ranks with no block; terms are flushed after the last communication, so that an error of
-  CkExactSumAdd() on one rank leaves the others free. A loaded tile is lost.
+  Collective on comm, also for ranks with no block; `gradient` should hold bad terms (CkExactSumSetHold()), for an error
+  of CkExactSumAdd() on one rank would leave the others waiting. A loaded tile is lost.
 */
 typedef struct {
   MPI_Comm        comm;

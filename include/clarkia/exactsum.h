@@ -21,6 +21,11 @@ PetscErrorCode CkExactSumCreate(MPI_Comm comm, PetscInt64 n, PetscInt m, const d
    finite, PETSC_ERR_ARG_OUTOFRANGE for a term or partial sum beyond the bound; the sum is spoilt then (Reset). */
 PetscErrorCode CkExactSumAdd(CkExactSum sum, PetscInt j, PetscInt64 first, PetscInt64 count, const double values[]);
 PetscErrorCode CkExactSumAddFloat(CkExactSum sum, PetscInt j, PetscInt64 first, PetscInt64 count, const float values[]);
+/* hold: from now on a bad term makes no error of CkExactSumAdd() but spoils the sum until the next Reset, for callers
+   that must not leave a collective call on one rank alone; CkExactSumIsSpoilt() tells, on the rank that met the term.
+ */
+PetscErrorCode CkExactSumSetHold(CkExactSum sum, PetscBool hold);
+PetscBool      CkExactSumIsSpoilt(CkExactSum sum);
 /* Collective: reduces over ranks (in chunks below 2^31) and writes vector j, rounded to double, to out[j*n .. j*n+n) on
  * every rank; the terms stay, more can be added. User error if a sum over the ranks leaves its bound. */
 PetscErrorCode CkExactSumReduce(CkExactSum sum, double out[]);

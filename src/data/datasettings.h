@@ -9,6 +9,7 @@
 #define CK_CLASSES_LIMIT 65536
 /* Root attribute of our files, and room for the names of all classes, one a line. */
 #define CK_DATA_FORMAT "clarkia-data"
+#define CK_DATA_VERSION 1
 #define CK_CLASS_NAMES_LENGTH ((size_t)60000)
 /* -data_count not given */
 #define CK_COUNT_ALL (-1)

@@ -65,17 +65,22 @@ static PetscErrorCode Hdf5ReadHeader(CkReader reader, CkFile file, CkVerdict *ve
 {
   const char *const name = reader->settings->path;
   Hdf5Context      *context = reader->context;
-  PetscInt64        shape[CK_MAX_RANK], lshape[CK_MAX_RANK], classes = 0;
+  PetscInt64        shape[CK_MAX_RANK], lshape[CK_MAX_RANK], version = 0, classes = 0;
   CkType            type, ltype;
   int               rank, lrank;
 
   PetscFunctionBeginUser;
   PetscCall(CkFileGetDataset(file, context->features, &type, &rank, shape));
   PetscCall(CkFileGetDataset(file, context->labels, &ltype, &lrank, lshape));
+  PetscCall(CkFileReadInt(file, "/", "format_version", &version, NULL));
   PetscCall(CkFileReadInt(file, "/", "classes", &classes, NULL));
   PetscCall(CkFileReadString(file, "/", "title", reader->title, sizeof(reader->title), NULL));
   PetscCall(CkFileReadString(file, "/", "noun", reader->noun, sizeof(reader->noun), NULL));
-  Hdf5CheckFeatures(reader, name, type, rank, shape, verdict);
+  if (version != CK_DATA_VERSION)
+    CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
+                  "%s: format_version is %" PetscInt64_FMT ", this program reads %d; import the data again", name,
+                  version, CK_DATA_VERSION);
+  if (!verdict->code) Hdf5CheckFeatures(reader, name, type, rank, shape, verdict);
   if (!verdict->code && (lrank != 1 || ltype != CK_I32 || lshape[0] != shape[0]))
     CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
                   "%s: %s must be int32 [%" PetscInt64_FMT

@@ -1,13 +1,12 @@
-#define _GNU_SOURCE /* memrchr */
 #include "reader.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-/* In the order of probing: keywords, then magic numbers, then names, then text. */
-static const CkReaderOps *const readers[] = {&CkReaderSynthetic, &CkReaderFashionMnist, &CkReaderHdf5,
-                                             &CkReaderSvhn,      &CkReaderIdx,          &CkReaderCifar10,
-                                             &CkReaderCifar100,  &CkReaderTable};
+/* In the order of probing: keywords, long magic numbers, names and sizes, IDX (its magic number may be chance), text.
+ */
+static const CkReaderOps *const readers[] = {&CkReaderSynthetic, &CkReaderFashionMnist, &CkReaderHdf5, &CkReaderSvhn,
+                                             &CkReaderCifar10,   &CkReaderCifar100,     &CkReaderIdx,  &CkReaderTable};
 static const PetscInt           nreaders = (PetscInt)(sizeof(readers) / sizeof(readers[0]));
 
 PetscErrorCode CkReaderNames(char text[], size_t length)
@@ -158,14 +157,10 @@ PetscBool CkReaderIsDirectory(const char path[])
 
 void CkReaderBaseName(const char path[], char name[256])
 {
-  size_t      end = strlen(path);
-  const char *slash;
+  size_t end = strlen(path), begin;
 
   while (end > 1 && path[end - 1] == '/') --end;
-  slash = memrchr(path, '/', end);
-  if (slash && slash + 1 < path + end) {
-    end -= (size_t)(slash + 1 - path);
-    path = slash + 1;
-  }
-  snprintf(name, 256, "%.*s", (int)PetscMin(end, (size_t)255), path);
+  for (begin = end; begin > 0 && path[begin - 1] != '/'; --begin)
+    ;
+  snprintf(name, 256, "%.*s", (int)PetscMin(end - begin, (size_t)255), path + begin);
 }

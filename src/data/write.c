@@ -55,7 +55,7 @@ static PetscErrorCode WriteContent(CkData data, CkData test, CkFile file)
 {
   PetscFunctionBeginUser;
   PetscCall(CkFileWriteString(file, "/", "format", CK_DATA_FORMAT));
-  PetscCall(CkFileWriteInt(file, "/", "format_version", 1));
+  PetscCall(CkFileWriteInt(file, "/", "format_version", CK_DATA_VERSION));
   PetscCall(CkFileWriteString(file, "/", "title", data->title));
   PetscCall(CkFileWriteString(file, "/", "noun", data->noun));
   PetscCall(CkFileWriteInt(file, "/", "classes", data->classes));

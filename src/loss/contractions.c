@@ -114,7 +114,10 @@ static PetscErrorCode ResetTrainingSum(CkLoss loss, PetscInt n, const double w[]
   PetscFunctionBeginUser;
   if (w) WideBounds(n, 1, w, &bound);
   if (loss->gradient) PetscCall(CkExactSumReset(loss->gradient, &bound));
-  else PetscCall(CkExactSumCreate(loss->comm, loss->d, 1, &bound, 2, &loss->gradient));
+  else {
+    PetscCall(CkExactSumCreate(loss->comm, loss->d, 1, &bound, 2, &loss->gradient));
+    PetscCall(CkExactSumSetHold(loss->gradient, PETSC_TRUE)); /* a rank must not leave training alone */
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -151,19 +154,17 @@ static PetscErrorCode Train(CkLoss loss, const CkBatch *batch, const double w[],
   PetscInt        *index;
   double          *values;
   int             *correct;
-  PetscErrorCode   ierr;
+  PetscBool        spoilt;
 
   PetscFunctionBeginUser;
   PetscCall(MakeTrainingBlocks(loss, batch, w, &blocks, &index));
   PetscCall(ResetTrainingSum(loss, batch->n, w));
   PetscCall(PetscMalloc2(n, &values, n, &correct));
-  PetscCall(PetscPushErrorHandler(CkLossHoldRangeErrors, NULL));
-  ierr = loss->type->train(loss, &blocks, index, values, correct, loss->gradient);
-  PetscCall(PetscPopErrorHandler());
-  if (ierr && !CkLossIsRangeError(ierr)) PetscCall(ierr);
+  PetscCall(loss->type->train(loss, &blocks, index, values, correct, loss->gradient));
+  spoilt = CkExactSumIsSpoilt(loss->gradient);
   for (PetscInt k = 0; k < n; ++k) {
     mine[2 * k] = values[k];
-    mine[2 * k + 1] = ierr ? OUT_OF_RANGE : correct[k];
+    mine[2 * k + 1] = spoilt ? OUT_OF_RANGE : correct[k];
   }
   PetscCall(PetscFree2(values, correct));
   PetscCall(PetscFree3(blocks.first, blocks.size, index));

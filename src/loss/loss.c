@@ -3,6 +3,7 @@
 #include <clarkia/options.h>
 #include <clarkia/progress.h>
 #include <math.h>
+#include <stdio.h>
 
 static const CkOption table[] = {
   {.key = "loss_sum_block",
@@ -156,16 +157,16 @@ PetscErrorCode CkLossSetUp(CkLoss loss)
 
 PetscErrorCode CkLossView(CkLoss loss)
 {
-  char line[160];
+  char line[160], decay[64] = "";
 
   PetscFunctionBeginUser;
   PetscCheck(loss->setup, loss->comm, PETSC_ERR_ORDER, "Call CkLossSetUp() first");
+  if (loss->l2 != 0) snprintf(decay, sizeof(decay), ", weight decay %g", loss->l2);
   PetscCall(PetscSNPrintf(line, sizeof(line),
-                          "loss %s: %" PetscInt_FMT " weights, %" PetscInt_FMT " samples, sum blocks of %" PetscInt_FMT
+                          "Loss %s: %" PetscInt_FMT " weights, %" PetscInt_FMT " samples, sum blocks of %" PetscInt_FMT
                           ", tiles of %" PetscInt_FMT,
                           loss->type->name, loss->d, loss->N, loss->sum_block, loss->tile));
-  PetscCall(
-    PetscPrintf(loss->comm, "%s, l2 = %g%s\n", line, loss->l2, loss->reproducible ? "" : ", sums not reproducible"));
+  PetscCall(PetscPrintf(loss->comm, "%s%s%s\n", line, decay, loss->reproducible ? "" : ", sums not reproducible"));
   if (loss->type->view) PetscCall(loss->type->view(loss));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -34,7 +34,7 @@ typedef struct {
 
   /* Training mode; NULL: the samples do not notice each other, evaluation mode is the same. blocks lacks features and
      labels, index [samples of this rank] says which they are. Adds sum_k w_k g_k to gradient unless a value on any rank
-     is not finite. Collective; the errors of CkExactSumAdd() on one rank come after the last communication. */
+     is not finite; bad terms spoil gradient, which holds them. Collective. */
   PetscErrorCode (*train)(CkLoss loss, CkTrainingBlocks *blocks, const PetscInt index[], double values[], int correct[],
                           CkExactSum gradient);
 } CkLossType;
@@ -143,7 +143,3 @@ PetscErrorCode CkPassSetSum(CkPass pass, PetscInt m, const double bounds[], int 
 PetscErrorCode CkPassReduceArray(CkPass         pass,
                                  const double **out); /* [m x d] on every rank; valid until the next pass */
 PetscErrorCode CkPassDestroy(CkPass *pass);
-/* An error handler that says nothing of terms out of an exact sum's range, and which codes those are. */
-PetscErrorCode CkLossHoldRangeErrors(MPI_Comm comm, int line, const char *function, const char *file,
-                                     PetscErrorCode code, PetscErrorType type, const char *message, void *context);
-PetscBool      CkLossIsRangeError(PetscErrorCode code);

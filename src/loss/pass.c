@@ -118,6 +118,7 @@ PetscErrorCode CkPassSetSum(CkPass pass, PetscInt m, const double bounds[], int 
   else {
     PetscCall(CkExactSumDestroy(&pass->sum));
     PetscCall(CkExactSumCreate(loss->comm, loss->de, m, bounds, limbs, &pass->sum));
+    PetscCall(CkExactSumSetHold(pass->sum, PETSC_TRUE)); /* a bad term is the user's: said later, on all ranks */
     pass->sum_vectors = m;
     pass->sum_limbs = limbs;
   }
@@ -195,39 +196,21 @@ static PetscErrorCode BlameBlock(CkPass pass)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A term out of an exact sum's range is the user's doing and said in our words, later and on all ranks: this handler
-   lets the error code come back without a trace. */
-PetscErrorCode CkLossHoldRangeErrors(MPI_Comm comm, int line, const char *function, const char *file,
-                                     PetscErrorCode code, PetscErrorType type, const char *message, void *context)
-{
-  if (CkLossIsRangeError(code)) return code;
-  return PetscTraceBackErrorHandler(comm, line, function, file, code, type, message, context);
-}
-
-PetscBool CkLossIsRangeError(PetscErrorCode code)
-{
-  return (PetscBool)(code == PETSC_ERR_FP || code == PETSC_ERR_ARG_OUTOFRANGE);
-}
-
 /* End of a sum block: its sums, which the kernels have made in their own order, go to the exact sums (decision 2). */
 static PetscErrorCode FlushBlock(CkPass pass)
 {
-  const size_t   de = (size_t)pass->loss->de, n = (size_t)pass->vectors * de;
-  PetscErrorCode ierr = PETSC_SUCCESS;
+  const size_t de = (size_t)pass->loss->de, n = (size_t)pass->vectors * de;
+  PetscBool    bad;
 
   PetscFunctionBeginUser;
   pass->dirty = PETSC_FALSE;
-  if (!pass->loss->reproducible) {
-    if (CkFirstNonFinite(n, pass->A) >= 0) PetscCall(BlameBlock(pass));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  PetscCall(PetscPushErrorHandler(CkLossHoldRangeErrors, NULL));
-  for (PetscInt j = 0; j < pass->vectors && !ierr; ++j)
-    ierr = CkExactSumAdd(pass->sum, j, 0, (PetscInt64)de, pass->A + (size_t)j * de);
-  PetscCall(PetscPopErrorHandler());
-  if (CkLossIsRangeError(ierr)) PetscCall(BlameBlock(pass));
-  else PetscCall(ierr);
-  PetscCall(PetscArrayzero(pass->A, n));
+  if (pass->loss->reproducible) {
+    for (PetscInt j = 0; j < pass->vectors; ++j)
+      PetscCall(CkExactSumAdd(pass->sum, j, 0, (PetscInt64)de, pass->A + (size_t)j * de));
+    PetscCall(PetscArrayzero(pass->A, n));
+    bad = CkExactSumIsSpoilt(pass->sum);
+  } else bad = (PetscBool)(CkFirstNonFinite(n, pass->A) >= 0);
+  if (bad && !pass->verdict.code) PetscCall(BlameBlock(pass));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -32,7 +32,7 @@ PetscErrorCode CkSpectrumSetDataMemory(CkSpectrum s, double bytes_per_rank)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static double Total(const CkSpectrum s, const CkSpectrumEstimate *e)
+double CkSpectrumTotalMemory(CkSpectrum s, const CkSpectrumEstimate *e)
 {
   return s->fixed + e->matrix + e->work + e->vectors + e->stream;
 }
@@ -82,13 +82,13 @@ static PetscErrorCode ChooseMethod(CkSpectrum s)
   if (s->asked != CK_SPECTRUM_AUTO) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Estimate(s, complete, &e));
   PetscCall(CkMemoryLimit(s->comm, &limit));
-  if (Total(s, &e) <= limit) {
+  if (CkSpectrumTotalMemory(s, &e) <= limit) {
     s->method = complete;
     PetscCall(PetscSNPrintf(s->reason, sizeof(s->reason), "complete, and the smaller matrix: %s",
                             complete == CK_SPECTRUM_DENSE ? "d <= N" : "N < d"));
   } else {
     s->method = CK_SPECTRUM_KRYLOV;
-    CkFormatBytes(Total(s, &e), need);
+    CkFormatBytes(CkSpectrumTotalMemory(s, &e), need);
     CkFormatBytes(limit, have);
     PetscCall(PetscSNPrintf(s->reason, sizeof(s->reason),
                             "leading part only: %s would need %s on each rank, the limit is %s",
@@ -117,7 +117,7 @@ static PetscErrorCode PrintCosts(CkSpectrum s, CkTable table, const CkSpectrumEs
   PetscCall(CkMemoryLimit(s->comm, &limit));
   CkFormatBytes(limit, have);
   PetscCall(PetscSNPrintf(note, sizeof(note), "limit %s", have));
-  PetscCall(BytesRow(table, "memory per rank", Total(s, e), note));
+  PetscCall(BytesRow(table, "memory per rank", CkSpectrumTotalMemory(s, e), note));
   PetscCall(BytesRow(table, "  samples, engine", s->fixed, ""));
   PetscCall(BytesRow(table, "  passes", e->stream, "gradients kept, sums, columns"));
   PetscCall(BytesRow(table, e->at_least ? "  Krylov basis" : "  matrix", e->matrix, ""));
@@ -168,7 +168,7 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
   if (print) PetscCall(PrintPlan(s));
   PetscCall(PetscSNPrintf(what, sizeof(what), "-spectrum_method %s with d = %" PetscInt_FMT ", N = %" PetscInt_FMT,
                           CkSpectrumMethodName(s->method), s->d, s->N));
-  PetscCall(CkMemoryCheck(s->comm, Total(s, &s->estimate), what,
+  PetscCall(CkMemoryCheck(s->comm, CkSpectrumTotalMemory(s, &s->estimate), what,
                           s->method == CK_SPECTRUM_KRYLOV
                             ? "use more ranks on more nodes, lower -spectrum_nev, or raise -memory_limit"
                             : "use more ranks on more nodes, fewer samples (-data_count), -spectrum_method krylov, or "

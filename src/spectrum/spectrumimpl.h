@@ -85,6 +85,8 @@ const char            *CkSpectrumMethodName(CkSpectrumMethod method);
 PetscErrorCode CkSpectrumPhaseBegin(CkSpectrum s, CkSpectrumPhase phase);
 
 /* plan.c */
+/* Bytes per rank of a route, with what every route needs. */
+double CkSpectrumTotalMemory(CkSpectrum s, const CkSpectrumEstimate *e);
 /* Floating-point operations of one gradient, its row, and one column of a product with D; 0 for landscapes. */
 PetscErrorCode CkSpectrumGradientCost(CkSpectrum s, double *load, double *row, double *column);
 /* Eigenvectors wanted, as a number, for a route that gives `values` pairs. */

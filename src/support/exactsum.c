@@ -23,6 +23,7 @@ struct _p_CkExactSum {
   uint64_t   *low;    /* [m x n], or NULL */
   uint64_t   *work;   /* one message: see ReduceEntries() */
   PetscInt64 *terms;  /* [m]: additions to vector j since its last carry */
+  PetscBool   hold, spoilt;
 };
 
 /* Range 2^e of a bound: sums below it cannot overflow, and rounding errors of 2^41 terms still fit. */
@@ -142,10 +143,23 @@ PetscErrorCode CkExactSumReset(CkExactSum sum, const double bounds[])
                "Bound %g of exact sum %" PetscInt_FMT " is not finite or negative", bounds[j], j);
     sum->bounds[j] = bounds[j];
   }
+  sum->spoilt = PETSC_FALSE;
   PetscCall(PetscArrayzero(sum->terms, sum->m));
   PetscCall(PetscArrayzero(sum->high, entries));
   if (sum->low) PetscCall(PetscArrayzero(sum->low, entries));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkExactSumSetHold(CkExactSum sum, PetscBool hold)
+{
+  PetscFunctionBeginUser;
+  sum->hold = hold;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool CkExactSumIsSpoilt(CkExactSum sum)
+{
+  return sum->spoilt;
 }
 
 PetscErrorCode CkExactSumDestroy(CkExactSum *sum)
@@ -190,6 +204,8 @@ static PetscErrorCode CheckRange(CkExactSum sum, PetscInt j, PetscInt64 first, P
 static PetscErrorCode RaiseBadTerm(CkExactSum sum, PetscInt j, PetscInt64 first, PetscInt64 count,
                                    const double values[], const float floats[])
 {
+  sum->spoilt = PETSC_TRUE;
+  if (sum->hold) return PETSC_SUCCESS;
   for (PetscInt64 i = 0; i < count; ++i) {
     const double value = values ? values[i] : (double)floats[i];
 

@@ -1,4 +1,3 @@
-#include <clarkia/progress.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <file_private.h>
@@ -6,14 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* file.c: the life of a file: create or open, commit, destroy. Datasets: file_dataset.c; attributes: file_attribute.c.
  */
 
-#define PIECE_BYTES ((size_t)1 << 30)  /* independent writes above 2 GiB fail */
-#define METADATA_BYTES (4.0 * 1048576) /* room for headers and attributes when free space is checked */
+#define PIECE_BYTES ((size_t)1 << 30) /* independent writes above 2 GiB fail */
 
 /* "nfs:x" is file x to ROMIO, file "nfs:x" to OMPIO */
 static const char colon[] = "MPI-IO takes what stands before a ':' for a type of file system; use a name without";
@@ -80,15 +77,27 @@ static void FileFree(CkFile file)
   file->n_records = file->n_datasets = file->room_records = file->room_datasets = 0;
 }
 
-/* Closes what is open and removes the temporary file. Collective; what fails now changes nothing any more. */
-static void FileAbandon(CkFile file)
+/* Closes what is open and removes the temporary file; after that HDF5 can be shut down in order. Where even that cannot
+   be had, the error has been told and the run is ended here. Collective. */
+static PetscErrorCode FileAbandon(CkFile file, PetscErrorCode ierr)
 {
-  /* emptied first: on a full disk that makes the room HDF5 needs to close in order */
-  if (file->temporary && file->rank == 0) (void)(truncate(file->temporary, 0) || unlink(file->temporary));
+  int error = 0;
+
+  PetscFunctionBeginUser;
+  if (file->temporary) {
+    if (file->rank == 0) (void)truncate(file->temporary, CK_FILE_BLOCK_BYTES); /* room for what closing will write */
+    if (file->id >= 0) PetscCall(CkFileOccupyMetadata(file, &error));
+    if (file->rank == 0) (void)unlink(file->temporary);
+  }
+  if (error || file->damaged) {
+    if (file->rank == 0) PetscCallMPI(MPI_Abort(PETSC_COMM_WORLD, CkErrorExitCode(ierr)));
+    PetscCallMPI(MPI_Barrier(file->comm)); /* wait for it */
+  }
   if (file->id >= 0) (void)H5Fclose(file->id);
   file->id = H5I_INVALID_HID;
-  (void)PetscFree(file->temporary);
+  PetscCall(PetscFree(file->temporary));
   FileFree(file);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode AbandonAll(void)
@@ -130,7 +139,7 @@ PetscErrorCode CkFileDestroy(CkFile *file)
   if (!f) PetscFunctionReturn(PETSC_SUCCESS);
   while (*link && *link != f) link = &(*link)->next;
   if (*link) *link = f->next;
-  FileAbandon(f);
+  PetscCall(FileAbandon(f, PETSC_ERR_FILE_WRITE));
   PetscCall(PetscFree(f->name));
   PetscCall(PetscCommDestroy(&f->comm));
   PetscCall(PetscFree(f));
@@ -151,7 +160,7 @@ PetscErrorCode CkFileConclude(CkFile file, const CkVerdict *verdict)
 
   PetscFunctionBeginUser;
   ierr = CkCheckVerdict(file->comm, verdict);
-  if (ierr && file->temporary) FileAbandon(file);
+  if (ierr && file->temporary) PetscCall(FileAbandon(file, ierr));
   PetscCall(ierr);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -166,12 +175,11 @@ PetscErrorCode CkFileCheckOpen(CkFile file, PetscBool writing)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The folder of a file name, "." if it has none. */
-static void Folder(const char name[], char folder[PETSC_MAX_PATH_LEN])
+void CkFileFolder(CkFile file, char folder[PETSC_MAX_PATH_LEN])
 {
   char *slash;
 
-  (void)PetscStrncpy(folder, name, PETSC_MAX_PATH_LEN);
+  (void)PetscStrncpy(folder, file->name, PETSC_MAX_PATH_LEN);
   slash = strrchr(folder, '/');
   if (!slash) (void)PetscStrncpy(folder, ".", PETSC_MAX_PATH_LEN);
   else if (slash == folder) slash[1] = '\0';
@@ -188,7 +196,7 @@ static void CheckTarget(CkFile file, CkVerdict *verdict)
     CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "the name is longer than %d bytes", PETSC_MAX_PATH_LEN - 32);
     return;
   }
-  Folder(file->name, folder);
+  CkFileFolder(file, folder);
   if (strchr(file->name, ':')) {
     CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "%s", colon);
   } else if (!*file->name || file->name[strlen(file->name) - 1] == '/') {
@@ -204,16 +212,29 @@ static void CheckTarget(CkFile file, CkVerdict *verdict)
   }
 }
 
-static hid_t ParallelAccess(MPI_Comm comm)
+/* Metadata stay in memory until the file is flushed. */
+static herr_t KeepMetadata(hid_t access)
+{
+  H5AC_cache_config_t config = {.version = H5AC__CURR_CACHE_CONFIG_VERSION};
+
+  if (H5Pget_mdc_config(access, &config) < 0) return -1;
+  config.evictions_enabled = false;
+  config.incr_mode = H5C_incr__off;
+  config.flash_incr_mode = H5C_flash_incr__off;
+  config.decr_mode = H5C_decr__off;
+  return H5Pset_mdc_config(access, &config);
+}
+
+static hid_t ParallelAccess(MPI_Comm comm, PetscBool writing)
 {
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
 
   /* Metadata with checksums (V110), written collectively, so that a failure shows on all ranks alike. A close that a
      forgotten handle prevents would crash MPI_Finalize(). */
   if (access < 0 || H5Pset_fapl_mpio(access, comm, MPI_INFO_NULL) < 0 ||
-      H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0 ||
       H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0 ||
-      H5Pset_coll_metadata_write(access, true) < 0) {
+      H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0 || H5Pset_coll_metadata_write(access, true) < 0 ||
+      H5Pset_meta_block_size(access, CK_FILE_BLOCK_BYTES) < 0 || (writing && KeepMetadata(access) < 0)) {
     if (access >= 0) (void)H5Pclose(access);
     return H5I_INVALID_HID;
   }
@@ -222,7 +243,7 @@ static hid_t ParallelAccess(MPI_Comm comm)
 
 hid_t CkFileOpenParallel(MPI_Comm comm, const char name[])
 {
-  hid_t access = ParallelAccess(comm), id;
+  hid_t access = ParallelAccess(comm, PETSC_FALSE), id;
 
   if (access < 0) return access;
   id = H5Fopen(name, H5F_ACC_RDONLY, access);
@@ -230,10 +251,32 @@ hid_t CkFileOpenParallel(MPI_Comm comm, const char name[])
   return id;
 }
 
-PetscErrorCode CkFileCreate(MPI_Comm comm, const char name[], CkFile *file)
+/* The temporary file with room for the first metadata, then with HDF5 in it, which begins by emptying it. */
+static PetscErrorCode CreateTemporary(CkFile file)
 {
   CkVerdict verdict = {0};
   hid_t     access;
+  int       error;
+
+  PetscFunctionBeginUser;
+  for (int with_hdf5 = 0; with_hdf5 < 2; ++with_hdf5) {
+    if (with_hdf5) {
+      access = ParallelAccess(file->comm, PETSC_TRUE);
+      file->id = access < 0 ? access : H5Fcreate(file->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+      if (file->id < 0) CkFileFailHDF5(file, NULL, &verdict, PETSC_ERR_FILE_OPEN, "cannot be created");
+      if (access >= 0) (void)H5Pclose(access);
+      PetscCall(CkFileConclude(file, &verdict));
+    }
+    PetscCall(CkFileOccupyMetadata(file, &error));
+    if (error) CkFileFail(file, NULL, &verdict, PETSC_ERR_FILE_OPEN, "cannot be created: %s", strerror(error));
+    PetscCall(CkFileConclude(file, &verdict));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkFileCreate(MPI_Comm comm, const char name[], CkFile *file)
+{
+  CkVerdict verdict = {0};
   char      temporary[PETSC_MAX_PATH_LEN] = "";
   CkFile    f;
 
@@ -249,11 +292,7 @@ PetscErrorCode CkFileCreate(MPI_Comm comm, const char name[], CkFile *file)
   PetscCall(CkFileCheckSpace(f, 0));
   PetscCallMPI(MPI_Bcast(temporary, PETSC_MAX_PATH_LEN, MPI_CHAR, 0, f->comm));
   PetscCall(PetscStrallocpy(temporary, &f->temporary));
-  access = ParallelAccess(f->comm);
-  f->id = access < 0 ? access : H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
-  if (f->id < 0) CkFileFailHDF5(f, NULL, &verdict, PETSC_ERR_FILE_OPEN, "cannot be created");
-  if (access >= 0) (void)H5Pclose(access);
-  PetscCall(CkFileConclude(f, &verdict));
+  PetscCall(CreateTemporary(f));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -296,34 +335,6 @@ PetscErrorCode CkFileOpen(MPI_Comm comm, const char name[], CkFile *file)
     CkFileFailHDF5(f, NULL, &verdict, PETSC_ERR_FILE_READ, "cannot be opened; truncated or damaged?");
   }
   PetscCall(CkFileConclude(f, &verdict));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CkFileCheckSpace(CkFile file, double bytes)
-{
-  CkVerdict      verdict = {0};
-  struct statvfs status;
-  char           folder[PETSC_MAX_PATH_LEN], need[32], available[32];
-
-  PetscFunctionBeginUser;
-  if (file->rank == 0) {
-    Folder(file->name, folder);
-    if (statvfs(folder, &status)) {
-      CkFileFail(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "folder %s: %s", folder, strerror(errno));
-    } else {
-      const double free_bytes = (double)status.f_bavail * (double)status.f_frsize;
-      const double needed = file->reserved + bytes + METADATA_BYTES;
-
-      CkFormatBytes(needed, need);
-      CkFormatBytes(free_bytes, available);
-      if (free_bytes < needed) {
-        CkFileFail(file, NULL, &verdict, PETSC_ERR_FILE_WRITE,
-                   "disk full: %s needed, %s free in folder %s; free space or write elsewhere", need, available,
-                   folder);
-      }
-    }
-  }
-  PetscCall(CkFileConclude(file, &verdict));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -379,7 +390,7 @@ static void Publish(CkFile file, CkVerdict *verdict)
 {
   char folder[PETSC_MAX_PATH_LEN];
 
-  Folder(file->name, folder);
+  CkFileFolder(file, folder);
   if (SyncPath(file->temporary, O_RDWR)) {
     CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_WRITE, "fsync: %s", strerror(errno));
   } else if (rename(file->temporary, file->name)) {
@@ -390,6 +401,25 @@ static void Publish(CkFile file, CkVerdict *verdict)
   }
 }
 
+/* Metadata to the disk, file closed. */
+static PetscErrorCode FlushAndClose(CkFile file)
+{
+  CkVerdict verdict = {0};
+  int       error;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileOccupyMetadata(file, &error));
+  if (error) CkFileFail(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "cannot be written: %s", strerror(error));
+  PetscCall(CkFileConclude(file, &verdict));
+  if (H5Fflush(file->id, H5F_SCOPE_GLOBAL) < 0 || H5Fclose(file->id) < 0) {
+    CkFileFailHDF5(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "cannot be flushed and closed; disk full?");
+    file->damaged = PETSC_TRUE;
+  }
+  file->id = H5I_INVALID_HID;
+  PetscCall(CkFileConclude(file, &verdict));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkFileCommit(CkFile file)
 {
   CkVerdict verdict = {0};
@@ -397,15 +427,7 @@ PetscErrorCode CkFileCommit(CkFile file)
   PetscFunctionBeginUser;
   PetscCall(CkFileCheckOpen(file, PETSC_TRUE));
   PetscCall(CheckComplete(file));
-  if (H5Fflush(file->id, H5F_SCOPE_GLOBAL) < 0) {
-    CkFileFailHDF5(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "cannot be flushed; disk full?");
-  }
-  PetscCall(CkFileConclude(file, &verdict));
-  if (H5Fclose(file->id) < 0) {
-    CkFileFailHDF5(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "cannot be closed; disk full?");
-  }
-  file->id = H5I_INVALID_HID;
-  PetscCall(CkFileConclude(file, &verdict));
+  PetscCall(FlushAndClose(file));
   PetscCall(Verify(file));
   if (file->rank == 0) Publish(file, &verdict);
   PetscCall(CkFileConclude(file, &verdict));

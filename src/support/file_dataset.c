@@ -206,17 +206,22 @@ static hid_t CreateDataset(hid_t id, const char path[], CkType type, int rank, c
   return dataset;
 }
 
-static PetscErrorCode AddDataset(CkFile file, const char path[], PetscInt64 rows)
+/* With the place of its numbers in the file, which parallel HDF5 fixes at creation. */
+static PetscErrorCode AddDataset(CkFile file, const char path[], PetscInt64 rows, hid_t id)
 {
+  CkFileDataset *dataset;
+
   PetscFunctionBeginUser;
   if (file->n_datasets == file->room_datasets) {
     file->room_datasets = 2 * file->room_datasets + 16;
     PetscCall(PetscRealloc((size_t)file->room_datasets * sizeof(CkFileDataset), &file->datasets));
   }
-  PetscCall(PetscStrallocpy(path, &file->datasets[file->n_datasets].path));
-  file->datasets[file->n_datasets].rows = rows;
-  file->datasets[file->n_datasets].written = 0;
-  ++file->n_datasets;
+  dataset = &file->datasets[file->n_datasets++];
+  PetscCall(PetscStrallocpy(path, &dataset->path));
+  dataset->rows = rows;
+  dataset->written = 0;
+  dataset->offset = H5Dget_offset(id);
+  dataset->bytes = dataset->offset == HADDR_UNDEF ? 0 : H5Dget_storage_size(id);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -239,11 +244,11 @@ PetscErrorCode CkFileCreateDataset(CkFile file, const char path[], CkType type, 
   PetscCall(CkFileCheckSpace(file, bytes));
   dataset = CreateDataset(file->id, path, type, rank, shape);
   if (dataset < 0) CkFileFailHDF5(file, path, &verdict, PETSC_ERR_FILE_WRITE, "cannot be created");
+  else PetscCall(AddDataset(file, path, shape[0], dataset));
   if (dataset >= 0 && H5Dclose(dataset) < 0) {
     CkFileFailHDF5(file, path, &verdict, PETSC_ERR_FILE_WRITE, "cannot be closed");
   }
   PetscCall(CkFileConclude(file, &verdict));
-  PetscCall(AddDataset(file, path, shape[0]));
   file->reserved += bytes;
   PetscCall(CkFileWriteString(file, path, "units", units));
   PetscCall(CkFileWriteString(file, path, "description", description));

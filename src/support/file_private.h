@@ -18,6 +18,8 @@ typedef struct {
 typedef struct {
   char      *path;
   PetscInt64 rows, written; /* written: by this rank */
+  haddr_t    offset;        /* of the first byte in the file */
+  hsize_t    bytes;
 } CkFileDataset;
 
 struct _p_CkFile {
@@ -28,6 +30,7 @@ struct _p_CkFile {
   char          *temporary; /* NULL when reading */
   double         reserved;  /* bytes of datasets created and not yet written */
   size_t         piece;     /* largest transfer, bytes */
+  PetscBool      damaged;   /* HDF5 failed to flush or to close it */
   PetscInt       n_records, room_records, n_datasets, room_datasets;
   CkFileRecord  *records;
   CkFileDataset *datasets;
@@ -46,8 +49,13 @@ typedef struct {
    temporary file removed. */
 PetscErrorCode CkFileConclude(CkFile file, const CkVerdict *verdict);
 PetscErrorCode CkFileCheckOpen(CkFile file, PetscBool writing); /* usage error if it is not open that way */
+/* The folder of the file's name, "." if it has none. */
+void CkFileFolder(CkFile file, char folder[PETSC_MAX_PATH_LEN]);
 /* Collective: user error if the folder has less than `bytes` and what is reserved free. */
 PetscErrorCode CkFileCheckSpace(CkFile file, double bytes);
+#define CK_FILE_BLOCK_BYTES 65536 /* unit in which metadata take room */
+/* Collective: makes the metadata so far take their room on the disk; error: 0 or errno, the same on all ranks. */
+PetscErrorCode CkFileOccupyMetadata(CkFile file, int *error);
 hid_t          CkFileOpenParallel(MPI_Comm comm, const char name[]); /* read-only; negative on failure */
 
 /* Names in messages: "file.h5:/path". */

@@ -47,7 +47,7 @@ class StateFromTorch(unittest.TestCase):
 
     def clarkia(self, *arguments):
         return subprocess.run([CLARKIA, *arguments, "-data", "synthetic", "-data_shape", "1,28,28", "-data_classes", "10",
-                               "-data_count", "64"], capture_output=True, text=True, check=False)
+                               "-data_count", "64", "-dynamics_batch", "32"], capture_output=True, text=True, check=False)
 
     def test_clarkia_reads_what_pytorch_wrote(self):
         torch.manual_seed(1)

@@ -183,21 +183,36 @@ static void without_batch_norm_training_is_evaluation(void **state)
   FreeTestLoss(&t);
 }
 
-/* Weights so large that the logits overflow: the sample and the step are named, on all ranks. */
-static void divergence_is_a_user_error(void **state)
+/* Weights so large that logits overflow, or that gradients leave the range of exact sums while the loss is still
+   finite: the step is named, on all ranks, and the loss can go on. */
+static void CheckDivergence(const char engine[], double scale, const char words[])
 {
-  TestLoss t = NewTestLoss(PETSC_COMM_WORLD, Kind("onednn lenet"), 30);
-  CkBatch  batch = TrainingBatch(30);
-  Vec      g = NewTestVec(t.loss, 1), x = NewTestVec(t.loss, 1);
+  const TestLossKind kind = {"relu", PETSC_TRUE, engine, {6, 1, 1}, CK_HEAD_CROSS_ENTROPY, BuildRelu, NULL};
+  TestLoss           t = NewTestLoss(PETSC_COMM_WORLD, &kind, 30);
+  CkBatch            batch = TrainingBatch(30);
+  Vec                g = NewTestVec(t.loss, 1), x = NewTestVec(t.loss, 1), start = NewTestVec(t.loss, 1);
 
-  (void)state;
   batch.step = 12;
-  OK(VecScale(x, 1e30));
+  OK(CkLossGetPoint(t.loss, start));
+  OK(VecScale(x, scale));
   OK(CkLossSetPoint(t.loss, x));
-  assert_error_says("step 12", CkLossGradient(t.loss, &batch, NULL, g, NULL, NULL));
+  assert_error_says(words, CkLossGradient(t.loss, &batch, NULL, g, NULL, NULL));
+  assert_on_all_ranks(strstr(test_message, "step 12") != NULL);
+  OK(CkLossSetPoint(t.loss, start));
+  OK(CkLossGradient(t.loss, &batch, NULL, g, NULL, NULL));
   OK(VecDestroy(&g));
   OK(VecDestroy(&x));
+  OK(VecDestroy(&start));
   FreeTestLoss(&t);
+}
+
+static void divergence_is_a_user_error(void **state)
+{
+  (void)state;
+  CheckDivergence("onednn", 1e30, "the loss of sample");
+  CheckDivergence("onednn", 1e14, "leaves the range");
+  CheckDivergence("reference", 1e20, "leaves the range");
+  CheckDivergence("reference", 1e200, "the loss of sample");
 }
 
 static const struct CMUnitTest tests[] = {

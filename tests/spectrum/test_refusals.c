@@ -74,18 +74,30 @@ static void iteration_that_does_not_converge(void **state)
 
 static void memory_limit(void **state)
 {
-  CkSpectrumMethod method;
-  Problem          p;
+  (void)state;
+  AssertSolveRefused("-spectrum_method dense -memory_limit 0.00002", "20.0 kB", "-memory_limit");
+  AssertSolveRefused("-memory_limit 0.00001", "krylov", "-memory_limit");
+}
+
+/* auto: the Gram matrix if it fits, Krylov and the reason if it just does not. */
+static void auto_follows_the_memory_limit(void **state)
+{
+  char    limit[64];
+  double  total;
+  Problem p = NewProblem(PETSC_COMM_WORLD, "-data synthetic -data_shape 1,28,28 -data_count 2000 -net small-lenet "
+                                           "-engine onednn -noise_memory 0.001");
 
   (void)state;
-  AssertSolveRefused("-spectrum_method dense -memory_limit 0.00002", "20 kB", "-memory_limit");
-  AssertSolveRefused("-memory_limit 0.00001", "krylov", "-memory_limit");
-  p =
-    NewProblem(PETSC_COMM_WORLD, "-data synthetic -data_shape 1,28,28 -data_count 2000 -net small-lenet -engine onednn "
-                                 "-noise_memory 0.001 -memory_limit 0.1");
-  OK(CkSpectrumPlan(p.spectrum, PETSC_FALSE)); /* auto: the Gram matrix of 32 MB does not fit with its solver */
-  OK(CkSpectrumGetMethod(p.spectrum, &method));
-  assert_int_equal(method, CK_SPECTRUM_KRYLOV);
+  OK(CkSpectrumPlan(p.spectrum, PETSC_FALSE));
+  assert_int_equal(p.spectrum->method, CK_SPECTRUM_GRAM);
+  total = CkSpectrumTotalMemory(p.spectrum, &p.spectrum->estimate);
+  for (int fits = 0; fits < 2; ++fits) {
+    OK(PetscSNPrintf(limit, sizeof(limit), "-memory_limit %.9g", 1e-9 * total * (fits ? 1.01 : 0.99)));
+    OK(PetscOptionsInsertString(NULL, limit));
+    OK(CkSpectrumPlan(p.spectrum, PETSC_FALSE));
+    assert_int_equal(p.spectrum->method, fits ? CK_SPECTRUM_GRAM : CK_SPECTRUM_KRYLOV);
+    assert_non_null(strstr(p.spectrum->reason, fits ? "N < d" : "the limit is"));
+  }
   FreeProblem(&p);
 }
 
@@ -102,7 +114,8 @@ static void plan_counts_passes(void **state)
     {"-spectrum_method gram -spectrum_check false", 2},
     {"-spectrum_method dense -spectrum_vectors all", 4}, /* 53 vectors are two groups of 32 */
     {"-spectrum_method gram -spectrum_vectors 33", 6},
-    {"-spectrum_method gram -noise_memory 0.000004 -spectrum_residuals 0", 2},
+    {"-spectrum_method gram -net_widths 100 -noise_memory 0.00001 -spectrum_residuals 0",
+     3}, /* d = 1,003: two ranges */
   };
 
   (void)state;
@@ -171,6 +184,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(vectors_that_do_not_exist),
   cmocka_unit_test(iteration_that_does_not_converge),
   cmocka_unit_test(memory_limit),
+  cmocka_unit_test(auto_follows_the_memory_limit),
   cmocka_unit_test(plan_counts_passes),
   cmocka_unit_test(foreign_trace_is_noticed),
   cmocka_unit_test(foreign_matrix_is_noticed),

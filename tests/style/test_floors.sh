@@ -5,10 +5,10 @@ set -euo pipefail
 cd "$1"
 floors=(support data net engine loss noise spectrum dynamics command)
 declare -A headers=(
-  [support]="base error options file progress random exactsum rowops blockmatrix"
+  [support]="base error options file progress random exactsum rowops blockmatrix provenance revision"
   [data]="data batch"
   [net]="net state"
-  [engine]="engine"
+  [engine]="engine onednn"
   [loss]="loss"
   [noise]="diffusion"
   [spectrum]="spectrum"

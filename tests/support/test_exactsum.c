@@ -259,6 +259,31 @@ static void long_vectors_and_none(void **state)
   OK(PetscFree2(values, out));
 }
 
+/* A sum that holds bad terms takes them without an error, tells so, and is as new after a reset. */
+static void held_sums_are_spoilt_by_bad_terms(void **state)
+{
+  const double bound = 4, bad[] = {NAN, INFINITY, 1e3}, good = 1.5;
+  CkExactSum   sum;
+  double       out;
+
+  (void)state;
+  OK(CkExactSumCreate(PETSC_COMM_SELF, 1, 1, &bound, 2, &sum));
+  OK(CkExactSumSetHold(sum, PETSC_TRUE));
+  for (int i = 0; i < 3; ++i) {
+    OK(CkExactSumAdd(sum, 0, 0, 1, &good));
+    assert_on_all_ranks(!CkExactSumIsSpoilt(sum));
+    OK(CkExactSumAdd(sum, 0, 0, 1, &bad[i]));
+    assert_on_all_ranks(CkExactSumIsSpoilt(sum));
+    OK(CkExactSumReset(sum, NULL));
+    assert_on_all_ranks(!CkExactSumIsSpoilt(sum));
+    OK(CkExactSumAdd(sum, 0, 0, 1, &good));
+    OK(CkExactSumReduce(sum, &out));
+    assert_on_all_ranks(out == 1.5);
+    OK(CkExactSumReset(sum, NULL));
+  }
+  OK(CkExactSumDestroy(&sum));
+}
+
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(same_bits_in_any_order),
   cmocka_unit_test(floats),
@@ -266,6 +291,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(vectors_and_reset),
   cmocka_unit_test(carries),
   cmocka_unit_test(bad_terms_are_errors),
+  cmocka_unit_test(held_sums_are_spoilt_by_bad_terms),
   cmocka_unit_test(overflow_is_an_error),
   cmocka_unit_test(cancellation_over_ranks),
   cmocka_unit_test(long_vectors_and_none),

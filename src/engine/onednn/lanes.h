@@ -61,6 +61,11 @@ typedef struct {
 } CkLanesChannels;
 
 typedef struct {
+  int    windows, run;
+  size_t plane;
+} CkLanesPooled;
+
+typedef struct {
   const char *name;
   int         lanes;
 
@@ -71,6 +76,12 @@ typedef struct {
   /* g[(o*taps + t)*stride] = sum_p d[o, p] x[p, t], and g[(units*taps + o)*stride] = sum_p d[o, p] if shift; add: += */
   void (*outer)(const CkLanesMap *map, PetscBool add, PetscBool shift, const float *x, const float *d, float *g,
                 size_t stride);
+
+  /* One lane of outer(), not added, where only one position of each pooling window has a derivative: e [units x
+     windows] and the positions arg, a unit's packs `plane` packs apart, of the lane alone are read. image: the sample's
+     x, numbers in the places of packs and lanes - 1 more behind; taps come in runs of `run` <= lanes neighbours. */
+  void (*outer_pooled)(const CkLanesMap *map, const CkLanesPooled *pooled, int lane, PetscBool shift,
+                       const float *image, const float *e, const int32_t *arg, float *g, size_t stride);
 
   /* sums[lane] = sum_i x[i] y[i] over n packs */
   void (*dot)(size_t n, const float *x, const float *y, double sums[]);
@@ -87,15 +98,12 @@ typedef struct {
   void (*from_rows)(int n, size_t width, size_t ld, const float *rows, float *packs);
   void (*to_rows)(int n, size_t width, size_t ld, const float *packs, size_t stride, float *rows);
 
-  /* Element by element, in place or not. Derivatives use the output y: d = e f'(y); add: d += */
+  /* Element by element, in place or not; slope: the derivative. relu_back: d = e where y > 0, else 0; add: d += */
+  void (*tanh)(size_t n, const float *x, float *y, float *slope);
+  void (*sigmoid)(size_t n, const float *x, float *y, float *slope);
+  void (*softplus)(size_t n, const float *x, float *y, float *slope);
   void (*relu)(size_t n, const float *x, float *y);
   void (*relu_back)(size_t n, PetscBool add, const float *y, const float *e, float *d);
-  void (*tanh)(size_t n, const float *x, float *y);
-  void (*tanh_back)(size_t n, PetscBool add, const float *y, const float *e, float *d);
-  void (*sigmoid)(size_t n, const float *x, float *y);
-  void (*sigmoid_back)(size_t n, PetscBool add, const float *y, const float *e, float *d);
-  void (*softplus)(size_t n, const float *x, float *y);
-  void (*softplus_back)(size_t n, PetscBool add, const float *y, const float *e, float *d);
   /* y = x f element by element; add: += */
   void (*multiply)(size_t n, PetscBool add, const float *x, const float *f, float *y);
   /* y = x; add: += */

@@ -195,6 +195,81 @@ KERNEL void Outer(const CkLanesMap *map, PetscBool add, PetscBool shift, const f
   if (shift) UnitTotals(map, add, out, g + (size_t)map->units * (size_t)map->taps * stride, stride);
 }
 
+enum { POOLED_RUNS = 6 };
+
+/* Numbers, not packs: LANES neighbours of a sample's image at any address. */
+INLINE Pack Neighbours(const float *x)
+{
+  Pack y;
+
+  memcpy(&y, x, sizeof(y));
+  return y;
+}
+
+/* Runs first .. first+runs-1 of a unit's taps; two windows at a time hide the latency. */
+INLINE void OuterPooledBlock(const CkLanesMap *map, const CkLanesPooled *pooled, int runs, const int *tap,
+                             const float *image, const float *e, const int32_t *arg, float *g, size_t stride)
+{
+  Pack sum[2][POOLED_RUNS];
+  int  p = 0;
+
+  for (int r = 0; r < runs; ++r) sum[0][r] = sum[1][r] = (Pack){0};
+  for (; p + 2 <= pooled->windows; p += 2)
+    for (int j = 0; j < 2; ++j) {
+      const float *x = image + map->from[arg[(p + j) * LANES]];
+
+      for (int r = 0; r < runs; ++r) sum[j][r] += e[(p + j) * LANES] * Neighbours(x + tap[r * pooled->run]);
+    }
+  if (p < pooled->windows)
+    for (int r = 0; r < runs; ++r)
+      sum[0][r] += e[p * LANES] * Neighbours(image + map->from[arg[p * LANES]] + tap[r * pooled->run]);
+  for (int r = 0; r < runs; ++r) {
+    const Pack total = sum[0][r] + sum[1][r];
+
+    for (int t = 0; t < pooled->run; ++t) g[(size_t)(r * pooled->run + t) * stride] = total[t];
+  }
+}
+
+KERNEL void OuterPooled(const CkLanesMap *map, const CkLanesPooled *pooled, int lane, PetscBool shift,
+                        const float *image, const float *e, const int32_t *arg, float *g, size_t stride)
+{
+  const int runs = map->taps / pooled->run;
+
+  for (int o = 0; o < map->units; ++o) {
+    const size_t   at = (size_t)o * pooled->plane * LANES + (size_t)lane;
+    const float   *out = e + at;
+    const int32_t *places = arg + at;
+    float          total = 0;
+
+#define POOLED(count)                                                                                                  \
+  OuterPooledBlock(map, pooled, count, map->tap + r * pooled->run, image, out, places,                                 \
+                   g + ((size_t)o * (size_t)map->taps + (size_t)(r * pooled->run)) * stride + lane, stride)
+    for (int r = 0; r < runs; r += POOLED_RUNS) switch (Least(POOLED_RUNS, runs - r)) {
+      case 6:
+        POOLED(6);
+        break;
+      case 5:
+        POOLED(5);
+        break;
+      case 4:
+        POOLED(4);
+        break;
+      case 3:
+        POOLED(3);
+        break;
+      case 2:
+        POOLED(2);
+        break;
+      default:
+        POOLED(1);
+      }
+#undef POOLED
+    if (!shift) continue;
+    for (int p = 0; p < pooled->windows; ++p) total += out[p * LANES];
+    g[((size_t)map->units * (size_t)map->taps + (size_t)o) * stride + (size_t)lane] = total;
+  }
+}
+
 KERNEL void Dot(size_t n, const float *x, const float *y, double sums[])
 {
   const Pack *a = (const Pack *)x, *b = (const Pack *)y;

@@ -90,87 +90,75 @@ INLINE Pack ExpReduced(Pack x, Pack *power)
   return p * r * r + r;
 }
 
-INLINE Pack ExpMinusOne(Pack x)
+/* With u = e^-|x|, or e^-2|x| for tanh, every value and slope below is a quotient of sums of positive terms: no
+   cancellation, however saturated the unit. Slopes from values (1 - y^2) would lose all digits there. */
+
+INLINE Pack MinusMagnitude(Pack x)
+{
+  return SELECT(x > 0, -x, x);
+}
+
+/* tanh x = (1 - u)/(1 + u), slope 4 u/(1 + u)^2 */
+INLINE Pack PackTanh(Pack x, Pack *slope)
 {
   Pack       power;
-  const Pack e = ExpReduced(x, &power);
+  const Pack e = ExpReduced(2 * MinusMagnitude(x), &power), u = power * e + power;
+  const Pack minus = (power * e + (power - 1)) / (1 + u); /* e^-2|x| - 1 without cancellation */
 
-  return power * e + (power - 1);
+  *slope = 4 * u / ((1 + u) * (1 + u));
+  return SELECT(x > 0, -minus, minus);
 }
 
-INLINE Pack PackTanh(Pack x)
+/* 1/(1 + u) or u/(1 + u), slope u/(1 + u)^2 */
+INLINE Pack PackSigmoid(Pack x, Pack *slope)
 {
-  const Pack e = ExpMinusOne(2 * x); /* clamped at 87: the quotient is 1 long before */
+  Pack       power;
+  const Pack e = ExpReduced(MinusMagnitude(x), &power), u = power * e + power;
 
-  return e / (e + 2);
+  *slope = u / ((1 + u) * (1 + u));
+  return SELECT(x > 0, 1 / (1 + u), u / (1 + u));
 }
 
-INLINE Pack PackSigmoid(Pack x)
+/* log(1 + e^x) = max(x, 0) + log(1 + u), slope the sigmoid; log(1 + u) = 2 artanh(s), s = u/(2 + u) <= 1/3: terms below
+   2e-9 are left out. */
+INLINE Pack PackSoftplus(Pack x, Pack *slope)
 {
-  return 1 / (ExpMinusOne(-x) + 2);
-}
+  Pack       power, p = (Pack){0} + 2.0F / 17;
+  const Pack e = ExpReduced(MinusMagnitude(x), &power), u = power * e + power, s = u / (2 + u), square = s * s;
 
-INLINE Pack PackRelu(Pack x)
-{
-  return WHERE(~(x < 0), x); /* NaN stays NaN */
-}
-
-/* log(1 + e^x) = max(x, 0) + log(1 + u), u = e^-|x|; log(1 + u) = 2 artanh(s), s = u/(2 + u) <= 1/3: terms below 2e-9
-   are left out. */
-INLINE Pack PackSoftplus(Pack x)
-{
-  const Pack below = SELECT(x > 0, -x, x);
-  Pack       power, u, s, square, p = (Pack){0} + 2.0F / 17;
-
-  u = ExpReduced(below, &power);
-  u = power * u + power;
-  s = u / (2 + u);
-  square = s * s;
   for (int i = 15; i > 0; i -= 2) p = p * square + 2.0F / (float)i;
-  return PackRelu(x) + p * s;
-}
-
-INLINE Pack ReluSlope(Pack y)
-{
-  return WHERE(y > 0, (Pack){0} + 1);
-}
-
-INLINE Pack TanhSlope(Pack y)
-{
-  return 1 - y * y;
-}
-
-INLINE Pack SigmoidSlope(Pack y)
-{
-  return y * (1 - y);
-}
-
-INLINE Pack SoftplusSlope(Pack y)
-{
-  return -ExpMinusOne(-y);
+  *slope = SELECT(x > 0, 1 / (1 + u), u / (1 + u));
+  return WHERE(~(x < 0), x) + p * s;
 }
 
 #define ACTIVATION(name)                                                                                               \
-  KERNEL void name(size_t n, const float *x, float *y)                                                                 \
+  KERNEL void name(size_t n, const float *x, float *y, float *slope)                                                   \
   {                                                                                                                    \
     const Pack *in = (const Pack *)x;                                                                                  \
-    Pack       *out = (Pack *)y;                                                                                       \
+    Pack       *out = (Pack *)y, *slopes = (Pack *)slope;                                                              \
                                                                                                                        \
-    for (size_t i = 0; i < n; ++i) out[i] = Pack##name(in[i]);                                                         \
-  }                                                                                                                    \
-                                                                                                                       \
-  KERNEL void name##Back(size_t n, PetscBool add, const float *y, const float *e, float *d)                            \
-  {                                                                                                                    \
-    const Pack *out = (const Pack *)y, *from = (const Pack *)e;                                                        \
-    Pack       *to = (Pack *)d;                                                                                        \
-                                                                                                                       \
-    if (add)                                                                                                           \
-      for (size_t i = 0; i < n; ++i) to[i] += from[i] * name##Slope(out[i]);                                           \
-    else                                                                                                               \
-      for (size_t i = 0; i < n; ++i) to[i] = from[i] * name##Slope(out[i]);                                            \
+    for (size_t i = 0; i < n; ++i) out[i] = Pack##name(in[i], &slopes[i]);                                             \
   }
 
-ACTIVATION(Relu)
 ACTIVATION(Tanh)
 ACTIVATION(Sigmoid)
 ACTIVATION(Softplus)
+
+KERNEL void Relu(size_t n, const float *x, float *y)
+{
+  const Pack *in = (const Pack *)x;
+  Pack       *out = (Pack *)y;
+
+  for (size_t i = 0; i < n; ++i) out[i] = WHERE(~(in[i] < 0), in[i]); /* NaN stays NaN */
+}
+
+KERNEL void ReluBack(size_t n, PetscBool add, const float *y, const float *e, float *d)
+{
+  const Pack *out = (const Pack *)y, *from = (const Pack *)e;
+  Pack       *to = (Pack *)d;
+
+  if (add)
+    for (size_t i = 0; i < n; ++i) to[i] += WHERE(out[i] > 0, from[i]);
+  else
+    for (size_t i = 0; i < n; ++i) to[i] = WHERE(out[i] > 0, from[i]);
+}

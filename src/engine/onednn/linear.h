@@ -17,6 +17,11 @@ typedef struct {
   CkPrimitives *primitives; /* oneDNN's, NULL: none; they do what is set in by_primitives */
   PetscBool     by_primitives[CK_PRIMITIVES];
 
+  /* sparse derivatives (CkTensor): the reader, and the sample's image, framed, numbers in the places of packs */
+  const CkStep *pool;
+  CkLanesPooled pooled;
+  float        *image;
+
   size_t packed;                        /* numbers in packed weights */
   float *weights, *transposed, *shifts; /* of the point; shifts [units], zeros where the layer has none */
 

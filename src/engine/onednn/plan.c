@@ -251,6 +251,18 @@ static PetscErrorCode ChooseKept(CkPlan *plan)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A convolution behind whose output is only a max pool can read the few derivatives there. */
+static void ChooseSparse(CkPlan *plan)
+{
+  for (PetscInt s = 0; s < plan->nsteps; ++s) {
+    const CkStep *step = &plan->steps[s];
+
+    for (PetscInt r = s + 1; r < plan->nsteps; ++r)
+      if (plan->steps[r].inputs[0] == step->output && CkLinearSparse(plan, step, &plan->steps[r]))
+        plan->tensors[step->output].sparse = PETSC_TRUE;
+  }
+}
+
 /* Gaps between channels where they help; not in arrays that are read flat, nor in those joined to them. */
 static void ChoosePlanes(CkPlan *plan)
 {
@@ -298,7 +310,8 @@ static PetscErrorCode AllocateTensors(CkPlan *plan)
                tensor->size);
     if (tensor->x) continue; /* in place */
     PetscCall(CkArenaFloats(&plan->arena, tensor->keep_x ? all : one, &tensor->x));
-    if (tensor->wanted) PetscCall(CkArenaFloats(&plan->arena, tensor->keep_d ? all : one, &tensor->d));
+    if (tensor->wanted && !tensor->sparse)
+      PetscCall(CkArenaFloats(&plan->arena, tensor->keep_d ? all : one, &tensor->d));
   }
   rows = (size_t)plan->capacity * lanes * plan->tensors[plan->logits].size;
   PetscCall(CkArenaFloats(&plan->arena, rows, &plan->logit_rows));
@@ -346,6 +359,7 @@ PetscErrorCode CkPlanCreate(const CkPlanChoices *choices, CkPlan **made)
   PetscCall(FollowDerivatives(plan));
   NumberSegments(plan);
   PetscCall(ChooseKept(plan));
+  ChooseSparse(plan);
   ChoosePlanes(plan);
   PetscCall(AllocateTensors(plan));
   for (PetscInt s = 0; s < plan->nsteps; ++s)

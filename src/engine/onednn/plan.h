@@ -30,6 +30,7 @@ typedef struct {
   PetscBool dense_planes; /* planes without gaps: it is read flat as well */
   PetscInt  readers;      /* steps that take it as input */
   PetscBool wanted;       /* its derivative is needed: it depends on parameters, and the loss on it */
+  PetscBool sparse;       /* its derivative is not formed: the max pool that reads it has its few numbers */
   PetscBool keep_x, keep_d;
   float    *x, *d; /* [chunks x size] packs where kept, else [size] */
 } CkTensor;
@@ -123,10 +124,11 @@ struct CkPlan {
   const double      *buffers;         /* of the point, while steps take it over */
 
   /* of the samples in it */
-  PetscInt    n, chunks;
-  PetscInt   *first, *count;           /* [chunks] samples of a chunk: first.. first+count-1 */
-  float      *logit_rows, *delta_rows; /* [capacity*lanes x classes] */
-  CkTraining *training;                /* NULL: evaluation mode */
+  PetscInt     n, chunks;
+  const float *features;                /* [n x size of tensor 0]: the caller's, until the backward pass is done */
+  PetscInt    *first, *count;           /* [chunks] samples of a chunk: first.. first+count-1 */
+  float       *logit_rows, *delta_rows; /* [capacity*lanes x classes] */
+  CkTraining  *training;                /* NULL: evaluation mode */
 };
 
 PetscErrorCode CkPlanCreate(const CkPlanChoices *choices, CkPlan **plan);
@@ -167,6 +169,11 @@ static inline size_t CkTensorPlane(const CkPlan *plan, PetscInt tensor, CkShape 
 
   return (size_t)t->shape.h * (size_t)t->shape.w == pixels ? t->plane : pixels;
 }
+
+/* step_pool.c: the place of each window's largest number, packs */
+const int *CkPoolPlaces(const CkPlan *plan, const CkStep *step, PetscInt chunk);
+/* step_linear.c: whether the step's derivative can stay with its reader, a max pool. */
+PetscBool CkLinearSparse(const CkPlan *plan, const CkStep *step, const CkStep *reader);
 
 /* Kinds of steps */
 extern const CkStepKind CkStepDense, CkStepConv, CkStepRelu, CkStepTanh, CkStepSigmoid, CkStepSoftplus, CkStepMaxPool,

@@ -8,6 +8,7 @@ PetscErrorCode CkPlanSetSamples(CkPlan *plan, PetscInt nblocks, const PetscInt s
 
   PetscFunctionBeginUser;
   plan->n = plan->chunks = 0;
+  plan->features = features;
   for (PetscInt b = 0; b < nblocks; ++b)
     for (PetscInt left = size[b]; left > 0; left -= lanes->lanes) {
       const PetscInt c = plan->chunks++, count = PetscMin(left, lanes->lanes);

@@ -131,6 +131,40 @@ static PetscErrorCode CreatePointwiseBack(CkPlan *plan, const CkStep *step, CkLi
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  The first convolution of a net, explicit, whose output only a max pool reads: the sums for a sample then run over the
+  pool's windows instead of all positions (one in nine for small-lenet), though with `run` of all lanes in use. Measured
+  there: 0.8 us a sample instead of 3.0 us with the pool's own backward pass.
+*/
+PetscBool CkLinearSparse(const CkPlan *plan, const CkStep *step, const CkStep *reader)
+{
+  const CkLayer  *layer = &plan->layers[step->layer];
+  const CkTensor *out = &plan->tensors[step->output];
+  const double    windows = (double)plan->layers[reader->layer].out.h * (double)plan->layers[reader->layer].out.w;
+  const double    positions = (double)layer->out.h * (double)layer->out.w;
+  const PetscInt  run = layer->a.kernel[1], lanes = plan->lanes->lanes;
+
+  if (step->kind != &CkStepConv || reader->kind != &CkStepMaxPool || step->inputs[0] != 0) return PETSC_FALSE;
+  if (plan->training_mode || plan->convolution == CK_CONVOLUTION_ONEDNN) return PETSC_FALSE;
+  if (plan->weighted[plan->fold->of_layer[step->layer]].form != CK_FORM_EXPLICIT) return PETSC_FALSE;
+  if (out->readers != 1 || step->output == plan->logits || run > lanes) return PETSC_FALSE;
+  return (PetscBool)(2 * windows * (double)lanes < positions * (double)run);
+}
+
+static PetscErrorCode CreateSparse(CkPlan *plan, const CkStep *step, CkLinear *l, size_t plane)
+{
+  const CkLayer *layer = &plan->layers[step->layer];
+
+  PetscFunctionBeginUser;
+  for (const CkStep *s = step + 1; s < plan->steps + plan->nsteps; ++s)
+    if (s->inputs[0] == step->output) l->pool = s;
+  l->pooled = (CkLanesPooled){.windows = (int)(plan->layers[l->pool->layer].out.h * plan->layers[l->pool->layer].out.w),
+                              .run = (int)layer->a.kernel[1],
+                              .plane = plan->tensors[l->pool->output].plane};
+  PetscCall(CkArenaFloats(&plan->arena, (size_t)layer->in.c * plane + (size_t)plan->lanes->lanes, &l->image));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CreateConv(CkPlan *plan, CkStep *step, CkLinear *l)
 {
   const size_t weights = (size_t)plan->fold->layers[plan->fold->of_layer[step->layer]].units *
@@ -142,6 +176,7 @@ static PetscErrorCode CreateConv(CkPlan *plan, CkStep *step, CkLinear *l)
   PetscCall(CreateFrame(plan, step, l, &width, &plane));
   PetscCall(CreateConvMap(plan, step, l, width, plane));
   PetscCall(CreatePointwiseBack(plan, step, l, plane));
+  if (plan->tensors[step->output].sparse) PetscCall(CreateSparse(plan, step, l, plane));
   l->by_primitives[CK_PRIMITIVE_FORWARD] =
     (PetscBool)(plan->convolution == CK_CONVOLUTION_ONEDNN || (plan->convolution == CK_CONVOLUTION_AUTO && large));
   l->by_primitives[CK_PRIMITIVE_INPUT] =
@@ -332,13 +367,46 @@ static PetscErrorCode BackwardData(CkPlan *plan, CkStep *step, PetscInt chunk, P
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Sample k's image at the places where the map looks for packs. */
+static void CopyImage(const CkPlan *plan, const CkStep *step, PetscInt k)
+{
+  const CkLinear *l = (const CkLinear *)step->data;
+  const CkLayer  *layer = &plan->layers[step->layer];
+  const size_t    h = (size_t)layer->in.h, w = (size_t)layer->in.w, framed = w + 2 * (size_t)layer->a.padding[1];
+  const size_t    plane = l->framed ? l->frame.out_plane : plan->tensors[0].plane;
+  const size_t    corner = (size_t)layer->a.padding[0] * framed + (size_t)layer->a.padding[1];
+  const float    *from = plan->features + (size_t)k * (size_t)layer->in.c * h * w;
+
+  for (size_t c = 0; c < (size_t)layer->in.c; ++c)
+    for (size_t row = 0; row < h; ++row)
+      memcpy(l->image + c * plane + corner + row * framed, from + (c * h + row) * w, w * sizeof(float));
+}
+
+static PetscErrorCode SparseGradients(CkPlan *plan, const CkStep *step, PetscInt chunk, float *g, size_t stride)
+{
+  const CkLinear    *l = (const CkLinear *)step->data;
+  const CkFoldLayer *f = &plan->fold->layers[plan->fold->of_layer[step->layer]];
+
+  PetscFunctionBeginUser;
+  for (PetscInt k = 0; k < plan->count[chunk]; ++k) {
+    CopyImage(plan, step, plan->first[chunk] + k);
+    plan->lanes->outer_pooled(&l->map, &l->pooled, (int)k, (PetscBool)f->shift, l->image,
+                              CkTensorD(plan, l->pool->output, chunk), CkPoolPlaces(plan, l->pool, chunk), g, stride);
+  }
+  for (size_t e = 0; e < plan->weighted[plan->fold->of_layer[step->layer]].entries; ++e)
+    for (PetscInt k = plan->count[chunk]; k < plan->lanes->lanes; ++k) g[e * stride + (size_t)k] = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Backward(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
 {
-  CkWeighted  *w = &plan->weighted[plan->fold->of_layer[step->layer]];
-  const size_t lanes = (size_t)plan->lanes->lanes, ld = lanes * (size_t)plan->capacity;
+  const CkLinear *l = (const CkLinear *)step->data;
+  CkWeighted     *w = &plan->weighted[plan->fold->of_layer[step->layer]];
+  const size_t    lanes = (size_t)plan->lanes->lanes, ld = lanes * (size_t)plan->capacity;
 
   PetscFunctionBeginUser;
   if (plan->training) PetscCall(CkTrainLinear(plan, step, chunk, count));
+  else if (l->pool) PetscCall(SparseGradients(plan, step, chunk, w->G + (size_t)chunk * lanes, ld));
   else if (w->form == CK_FORM_EXPLICIT)
     for (PetscInt c = chunk; c < chunk + count; ++c)
       PetscCall(

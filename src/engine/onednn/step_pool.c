@@ -38,6 +38,11 @@ static int *Arg(const CkPlan *plan, const CkStep *step, PetscInt chunk)
   return ((Pooling *)step->data)->arg + (size_t)chunk * plan->tensors[step->output].size * (size_t)plan->lanes->lanes;
 }
 
+const int *CkPoolPlaces(const CkPlan *plan, const CkStep *step, PetscInt chunk)
+{
+  return Arg(plan, step, chunk);
+}
+
 static PetscErrorCode ForwardMax(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
 {
   PetscFunctionBeginUser;
@@ -51,7 +56,7 @@ static PetscErrorCode BackwardMax(CkPlan *plan, CkStep *step, PetscInt chunk, Pe
 {
   PetscFunctionBeginUser;
   (void)count;
-  if (plan->tensors[step->inputs[0]].wanted)
+  if (plan->tensors[step->inputs[0]].wanted && !plan->tensors[step->inputs[0]].sparse)
     plan->lanes->max_pool_back(&((Pooling *)step->data)->window, step->add[0], Arg(plan, step, chunk),
                                CkTensorD(plan, step->output, chunk), CkTensorD(plan, step->inputs[0], chunk));
   PetscFunctionReturn(PETSC_SUCCESS);

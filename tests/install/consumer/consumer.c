@@ -9,6 +9,7 @@ int main(int argc, char **argv)
   PetscCall(PetscInitialize(&argc, &argv, NULL, NULL));
   PetscCall(CkNetCreate(PETSC_COMM_WORLD, &net));
   PetscCall(CkNetSetZoo(net, "small-lenet", (CkShape){1, 28, 28}, 10));
+  PetscCall(CkNetSetUp(net));
   PetscCall(CkNetGetDimension(net, &d));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "small-lenet has %" PetscInt_FMT " weights\n", d));
   PetscCall(CkNetDestroy(&net));

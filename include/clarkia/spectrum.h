@@ -30,7 +30,7 @@ typedef struct {
   PetscInt rank_float32, rank_float64, rank_gram32, rank_1e3; /* eigenvalues above; CK_RANK_UNKNOWN */
   double   mean, std; /* over all d, true; std with 1/d. Not complete: mean = trace/d */
   double   clipped_mean,
-    clipped_std; /* eigenvalues clipped from below at threshold_float32 (theory.md 4.3 of text 003's script) */
+    clipped_std; /* of eigenvalues clipped from below at threshold_float32, eq. (T.4) */
   double participation_ratio; /* (sum lambda)^2 / sum lambda^2; 0 for D = 0 */
   double stable_rank;         /* trace / lambda_max; 0 for D = 0 */
   double score;               /* rank/d + var(lambda), rank_gram32 when d eps32 > 0.01 else rank_float32 */

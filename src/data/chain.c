@@ -45,16 +45,15 @@ static PetscErrorCode AddTransform(CkData data, const char name[])
 
 static PetscErrorCode AddListed(CkData data)
 {
-  char      list[sizeof(data->settings.transform)], *rest = list;
-  PetscBool bytes = (PetscBool)(data->reader->type == CK_U8);
+  char list[sizeof(data->settings.transform)], *rest = list;
 
   PetscFunctionBeginUser;
   PetscCall(PetscStrncpy(list, data->settings.transform, sizeof(list)));
   if (data->settings.npool && !strstr(list, "pool")) PetscCall(AddTransform(data, "pool"));
   if (strcmp(list, "none") == 0) PetscFunctionReturn(PETSC_SUCCESS);
   if (strcmp(list, "auto") == 0) {
-    if (data->ntransforms) bytes = data->transforms[data->ntransforms - 1]->bytes_out;
-    if (bytes) PetscCall(AddTransform(data, "scale"));
+    /* an imported file is as it was asked for at its import */
+    if (data->reader->type == CK_U8 && !data->reader->transformed) PetscCall(AddTransform(data, "scale"));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   for (char *name; (name = strsep(&rest, ","));) PetscCall(AddTransform(data, name));

@@ -28,7 +28,7 @@ static const CkOption options[] = {
   {"data_separation", CK_OPTION_REAL, "8", 0, 1e6, NULL,
    "synthetic: distance of two class means, in standard deviations of the noise"},
   {"data_transform", CK_OPTION_STRING, "auto", 0, 0, NULL,
-   "list of pool, scale, standardise, gcn, zca, run in this order; none; auto: scale for uint8, else none"},
+   "list of pool, scale, standardise, gcn, zca, run in this order; none; auto: scale for uint8 that was not imported"},
   {"data_transform_from", CK_OPTION_STRING, NULL, 0, 0, NULL,
    "apply the transforms, with their fitted numbers, of a file written by import"},
   {"data_pool", CK_OPTION_INTS, NULL, 1, 2147483647, NULL,

@@ -92,6 +92,34 @@ static PetscErrorCode ReadTransform(CkData data, CkFile file, const char name[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscBool SameShape(CkShape a, CkShape b)
+{
+  return (PetscBool)(a.c == b.c && a.h == b.h && a.w == b.w);
+}
+
+/* Each starts where the one before it ends, pooling alone changes the shape, and by whole blocks; the last of those
+   behind the numbers of a file ends at their shape. */
+static PetscErrorCode CheckShapes(CkData data, const char filename[])
+{
+  PetscBool fits = PETSC_TRUE;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < data->ntransforms; ++i) {
+    const CkTransform t = data->transforms[i];
+    const CkShape     in = t->in, out = t->out;
+
+    if (i > 0) fits = (PetscBool)(fits && SameShape(in, data->transforms[i - 1]->out));
+    if (t->ops->keeps_maps) fits = (PetscBool)(fits && in.c == out.c && in.h % out.h == 0 && in.w % out.w == 0);
+    else fits = (PetscBool)(fits && SameShape(in, out));
+  }
+  if (data->reader->transformed && data->ntransforms)
+    fits = (PetscBool)(fits && SameShape(data->transforms[data->ntransforms - 1]->out, data->reader->shape));
+  CkCheckAll(data->comm, fits, PETSC_ERR_FILE_UNEXPECTED,
+             "%s:" GROUP ": the shapes of its transforms do not follow from one another; import the data again",
+             filename);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkDataReadTransforms(CkData data, CkFile file)
 {
   char        names[256] = "", *rest = names;
@@ -105,6 +133,7 @@ PetscErrorCode CkDataReadTransforms(CkData data, CkFile file)
              filename);
   PetscCall(CkFileReadString(file, GROUP, "names", names, sizeof(names), NULL));
   for (char *name; names[0] && (name = strsep(&rest, ","));) PetscCall(ReadTransform(data, file, name));
+  PetscCall(CheckShapes(data, filename));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

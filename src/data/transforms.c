@@ -1,4 +1,5 @@
 #include "transform.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -71,6 +72,7 @@ PetscErrorCode CkTransformReadArray(CkFile file, MPI_Comm comm, const char group
   int         there;
   PetscInt64  dims[CK_MAX_RANK];
   PetscBool   same;
+  size_t      numbers = 1;
 
   PetscFunctionBeginUser;
   snprintf(path, sizeof(path), "%s/%s", group, name);
@@ -83,5 +85,9 @@ PetscErrorCode CkTransformReadArray(CkFile file, MPI_Comm comm, const char group
              ": it belongs to a data set of another shape",
              filename, path, there, dims[0], rank, shape[0]);
   PetscCall(CkFileReadAll(file, path, CK_F64, values));
+  for (int i = 0; i < rank; ++i) numbers *= (size_t)shape[i];
+  for (size_t i = 0; i < numbers && same; ++i) same = (PetscBool)(isfinite(values[i]) != 0);
+  CkCheckAll(comm, same, PETSC_ERR_FP, "%s:%s holds a number that is not finite; import the data again", filename,
+             path);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -114,7 +114,6 @@ PetscErrorCode CkFileOccupyMetadata(CkFile file, int *error)
     if (file->id >= 0) end = MetadataBound(file->id);
     if (!*error && end < 0) *error = EIO;
     if (!*error) *error = OccupyBetweenDatasets(file, descriptor, end);
-    if (!*error && fsync(descriptor)) *error = errno;
     if (descriptor >= 0 && close(descriptor) && !*error) *error = errno;
   }
   PetscCallMPI(MPI_Bcast(error, 1, MPI_INT, 0, file->comm));

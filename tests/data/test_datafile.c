@@ -168,14 +168,15 @@ typedef struct {
   float       value; /* of feature 5 of sample 2 */
   PetscInt64  version, classes;
   PetscBool   transform;
+  double      shift;
 } Layout;
 
-static const Layout right = {"clarkia-data", CK_F32, CK_I32, 4, 5, 5, 1, 1, 1, 3, PETSC_TRUE};
+static const Layout right = {"clarkia-data", CK_F32, CK_I32, 4, 5, 5, 1, 1, 1, 3, PETSC_TRUE, 0};
 
 static void write_layout(const char name[], const Layout *l)
 {
   const PetscInt64 shape[4] = {l->samples, 1, 2, 3}, nlabels = l->labels, one = 1;
-  const double     scale = 1, shift = 0;
+  const double     scale = 1;
   float            features[64] = {0};
   uint8_t          bytes[64] = {0};
   int32_t          labels[64] = {0};
@@ -201,7 +202,7 @@ static void write_layout(const char name[], const Layout *l)
     OK(CkFileCreateGroup(file, "/transform"));
     OK(CkFileWriteString(file, "/transform", "names", ""));
     OK(CkFileWriteAll(file, "/transform/map_scale", CK_F64, 1, &one, &scale, "1", "scale"));
-    OK(CkFileWriteAll(file, "/transform/map_shift", CK_F64, 1, &one, &shift, "1", "shift"));
+    OK(CkFileWriteAll(file, "/transform/map_shift", CK_F64, 1, &one, &l->shift, "1", "shift"));
   }
   OK(CkFileCommit(file));
   OK(CkFileDestroy(&file));
@@ -232,6 +233,7 @@ static Layout changed(const char what[])
   if (!strcmp(what, "infinite")) l.value = -INFINITY;
   if (!strcmp(what, "classes")) l.classes = 0;
   if (!strcmp(what, "transform")) l.transform = PETSC_FALSE;
+  if (!strcmp(what, "map")) l.shift = NAN;
   return l;
 }
 
@@ -256,6 +258,7 @@ static void refuses_files_of_another_layout(void **state)
   assert_refused(layout(changed("infinite")), "layout.h5", "sample 2", "feature 5", "-inf");
   assert_refused(layout(changed("classes")), "layout.h5", "classes is 0");
   assert_refused(layout(changed("transform")), "layout.h5", "/transform");
+  assert_refused(layout(changed("map")), "layout.h5", "map_shift", "not finite");
 }
 
 static void refuses_truncated_files(void **state)

@@ -56,6 +56,15 @@ static void create(MPI_Comm comm, PetscInt n, const char options[], CkLoss *loss
   OK(CkDynamicsSetFromOptions(*dynamics));
 }
 
+/* Statistics of many short runs say nothing about ranks. */
+static void only_on_one_rank(void)
+{
+  int size;
+
+  MPI_Comm_size(PETSC_COMM_WORLD, &size);
+  if (size > 1) skip();
+}
+
 static void destroy(CkLoss *loss, CkDynamics *dynamics)
 {
   OK(CkDynamicsDestroy(dynamics));
@@ -174,6 +183,7 @@ static void batches_are_uniform(void **state)
   const int trials = 2400;
 
   (void)state;
+  only_on_one_rank();
   for (int replacement = 0; replacement <= 1; ++replacement) {
     double hits[4][4] = {{0}}, xi[4 * D], chi = 0;
 
@@ -230,6 +240,7 @@ static void mean_and_covariance_of_runs(void **state)
   double       g[D], zero[D] = {0}, average[D];
 
   (void)state;
+  only_on_one_rank();
   draw_xi(N, xi);
   gradient(N, NULL, xi, zero, average);
   memcpy(expected, x0, sizeof(expected));

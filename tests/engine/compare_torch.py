@@ -2,8 +2,8 @@
 
 usage: compare_torch.py FOLDER ENGINE=TOLERANCE... -- COMMAND...
 
-COMMAND FOLDER ENGINE... (torch_dump.c) writes the files. The nets are defined here on their own, from docs/theory.md;
-PyTorch computes in float64. Exit code 77: PyTorch or h5py is missing. Errors are normwise, a sample or vector at a time.
+COMMAND FOLDER ENGINE... (torch_dump.c) writes the files. The nets are defined here on their own; PyTorch computes
+in float64. Exit code 77: PyTorch or h5py is missing. Errors are normwise, a sample or vector at a time.
 """
 import os
 import shutil
@@ -42,7 +42,8 @@ def batchnorm(kind, channels):
 
 def lenet():
     return Net([
-        ("conv1", nn.Conv2d(1, 8, 5)), ("bn1", batchnorm(nn.BatchNorm2d, 8)), (None, nn.ReLU()), (None, nn.MaxPool2d(3)),
+        ("conv1", nn.Conv2d(1, 8, 5)), ("bn1", batchnorm(nn.BatchNorm2d, 8)), (None, nn.ReLU()),
+        (None, nn.MaxPool2d(3)),
         ("conv2", nn.Conv2d(8, 16, 5)), ("bn2", batchnorm(nn.BatchNorm2d, 16)), (None, nn.ReLU()),
         (None, nn.MaxPool2d(2)), (None, nn.Flatten()),
         ("fc1", nn.Linear(64, 128)), ("bn3", batchnorm(nn.BatchNorm1d, 128)), (None, nn.ReLU()),

@@ -28,13 +28,12 @@ typedef struct {
   double    threshold_float32, threshold_float64, threshold_gram32,
     threshold_1e3; /* lambda_max * (d eps32, d eps64, min(d,N) eps32, 1e-3) */
   PetscInt rank_float32, rank_float64, rank_gram32, rank_1e3; /* eigenvalues above; CK_RANK_UNKNOWN */
-  double   mean, std; /* over all d, true; std with 1/d. Not complete: mean = trace/d */
-  double   clipped_mean,
-    clipped_std; /* of eigenvalues clipped from below at threshold_float32, eq. (T.4) */
-  double participation_ratio; /* (sum lambda)^2 / sum lambda^2; 0 for D = 0 */
-  double stable_rank;         /* trace / lambda_max; 0 for D = 0 */
-  double score;               /* rank/d + var(lambda), rank_gram32 when d eps32 > 0.01 else rank_float32 */
-  double passes, seconds;     /* set by CkSpectrumSolve() */
+  double   mean, std;                 /* over all d, true; std with 1/d. Not complete: mean = trace/d */
+  double   clipped_mean, clipped_std; /* of eigenvalues clipped from below at threshold_float32, eq. (T.4) */
+  double   participation_ratio;       /* (sum lambda)^2 / sum lambda^2; 0 for D = 0 */
+  double   stable_rank;               /* trace / lambda_max; 0 for D = 0 */
+  double   score;                     /* rank/d + var(lambda), rank_gram32 when d eps32 > 0.01 else rank_float32 */
+  double   passes, seconds;           /* set by CkSpectrumSolve() */
 } CkSpectrumStatistics;
 
 /* Pure function of n >= 1 descending eigenvalues (the other dimension - n being 0 if complete) and the trace; tested on

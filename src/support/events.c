@@ -8,8 +8,8 @@ PetscErrorCode CkEventsRegister(void)
   const struct {
     const char    *name;
     PetscLogEvent *event;
-  } events[] = {{"CkForward", &CK_Forward}, {"CkBackward", &CK_Backward}, {"CkTile", &CK_Tile}, {"CkGram", &CK_Gram},
-                {"CkReduce", &CK_Reduce},   {"CkEig", &CK_Eig},           {"CkIO", &CK_IO}};
+  } events[] = {{"forward", &CK_Forward}, {"backward", &CK_Backward}, {"tile", &CK_Tile}, {"gram", &CK_Gram},
+                {"reduce", &CK_Reduce},   {"eig", &CK_Eig},           {"io", &CK_IO}};
   PetscClassId id;
 
   PetscFunctionBeginUser;

@@ -85,7 +85,7 @@ static PetscErrorCode FileAbandon(CkFile file, PetscErrorCode ierr)
 
   PetscFunctionBeginUser;
   if (file->temporary) {
-    if (file->rank == 0) (void)truncate(file->temporary, CK_FILE_BLOCK_BYTES); /* room for what closing will write */
+    if (file->rank == 0) (void)truncate(file->temporary, 0); /* room for what closing will write */
     if (file->id >= 0) PetscCall(CkFileOccupyMetadata(file, &error));
     if (file->rank == 0) (void)unlink(file->temporary);
   }

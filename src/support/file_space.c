@@ -13,6 +13,7 @@
   put plain bytes wherever they will go: a full disk or a quota then shows in a plain write(), and HDF5 only overwrites.
 */
 
+#define RESERVE_BYTES 524288           /* taken at creation, given back when a failed file is to be closed */
 #define METADATA_BYTES (4.0 * 1048576) /* asked of the disk beyond the data when free space is checked */
 
 PetscErrorCode CkFileCheckSpace(CkFile file, double bytes)
@@ -102,7 +103,7 @@ static off_t MetadataBound(hid_t id)
 
 PetscErrorCode CkFileOccupyMetadata(CkFile file, int *error)
 {
-  off_t end = CK_FILE_BLOCK_BYTES;
+  off_t behind = 0;
 
   PetscFunctionBeginUser;
   *error = 0;
@@ -111,9 +112,10 @@ PetscErrorCode CkFileOccupyMetadata(CkFile file, int *error)
     const int descriptor = open(file->temporary, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 
     if (descriptor < 0) *error = errno;
-    if (file->id >= 0) end = MetadataBound(file->id);
-    if (!*error && end < 0) *error = EIO;
-    if (!*error) *error = OccupyBetweenDatasets(file, descriptor, end);
+    if (file->id >= 0) behind = MetadataBound(file->id);
+    if (!*error && behind < 0) *error = EIO;
+    if (file->n_datasets == 0) behind = PetscMax(behind, RESERVE_BYTES);
+    if (!*error) *error = OccupyBetweenDatasets(file, descriptor, behind);
     if (descriptor >= 0 && close(descriptor) && !*error) *error = errno;
   }
   PetscCallMPI(MPI_Bcast(error, 1, MPI_INT, 0, file->comm));

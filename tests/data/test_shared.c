@@ -101,7 +101,7 @@ static void memory_is_announced(void **state)
   OK(CkDataMemory(data, &node, &rank));
   assert_on_all_ranks(rank >= 4.0 * 100 * (48 + 12) && rank < 4.4 * 100 * (48 + 12));
   OK(CkDataDestroy(&data));
-  assert_refused(create_data(PETSC_COMM_WORLD, "-data synthetic -data_count 1000 -memory_limit 1e-3"), "memory",
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data synthetic -data_count 1000 -memory_limit 1e-4"), "memory",
                  "-data_count");
 }
 

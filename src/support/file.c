@@ -120,6 +120,9 @@ static PetscErrorCode FileNew(MPI_Comm comm, const char name[], CkFile *file)
   PetscCall(PetscCommDuplicate(comm, &f->comm, NULL));
   PetscCallMPI(MPI_Comm_rank(comm, &f->rank));
   PetscCall(PetscStrallocpy(name, &f->name));
+  /* Our files are closed by us; at exit HDF5 would go on trying to write what a full disk has refused. Fails, and does
+     no harm, where HDF5 has been opened before. */
+  (void)H5dont_atexit();
   CkCallHDF5(H5open());
   CkCallHDF5(H5Eset_auto2(H5E_DEFAULT, KeepMessage, NULL)); /* failures are told once, by us */
   f->id = H5I_INVALID_HID;

@@ -80,7 +80,7 @@ static int OccupyBetweenDatasets(CkFile file, int descriptor, off_t behind)
 
   if (PetscMalloc1(file->n_datasets, &sorted)) return ENOMEM;
   (void)PetscArraycpy(sorted, file->datasets, file->n_datasets);
-  qsort(sorted, (size_t)file->n_datasets, sizeof(*sorted), CompareOffsets);
+  if (sorted) qsort(sorted, (size_t)file->n_datasets, sizeof(*sorted), CompareOffsets);
   for (PetscInt i = 0; i < file->n_datasets && !error; ++i) {
     if (sorted[i].bytes == 0) continue;
     error = Occupy(descriptor, start, (off_t)sorted[i].offset);

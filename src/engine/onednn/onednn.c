@@ -3,11 +3,23 @@
 #include <clarkia/onednn.h>
 #include <clarkia/options.h>
 #include <clarkia/progress.h>
+#include <dlfcn.h>
+#include <stdlib.h>
 
 static const struct {
   const char   *text;
   CkConvolution choice;
 } convolutions[] = {{"auto", CK_CONVOLUTION_AUTO}, {"lanes", CK_CONVOLUTION_LANES}, {"onednn", CK_CONVOLUTION_ONEDNN}};
+
+/* A rank is one thread. Debian's oneDNN takes its threads from OpenMP, by default one a core for every rank, which spin
+   and starve each other (measured: 30 times slower); who sets OMP_NUM_THREADS means it. */
+static void UseOneThread(void)
+{
+  void (*set)(int);
+
+  *(void **)&set = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+  if (set && !getenv("OMP_NUM_THREADS")) set(1);
+}
 
 static PetscErrorCode SetUp(CkEngine engine)
 {
@@ -17,6 +29,7 @@ static PetscErrorCode SetUp(CkEngine engine)
   CkOnednn      *o;
 
   PetscFunctionBeginUser;
+  UseOneThread();
   PetscCall(PetscNew(&o));
   engine->data = o;
   PetscCall(CkEngineRegisterOptions());

@@ -127,7 +127,7 @@ static PetscErrorCode PrintCosts(CkSpectrum s, CkTable table, const CkSpectrumEs
   PetscCall(CkTableRow(table, "passes over the data", "", "%s%.4g", least, e->passes));
   PetscCall(CkTableRow(table, "operations", "all ranks", "%s%.3g", least, e->gradient + e->assembly + e->solve));
   PetscCall(CkTableRow(table, "  gradients, products", "", "%s%.3g", least, e->gradient));
-  PetscCall(CkTableRow(table, "  assembly", "", "%.3g", e->assembly));
+  if (e->assembly > 0) PetscCall(CkTableRow(table, "  assembly", "", "%.3g", e->assembly));
   PetscCall(CkTableRow(table, "  eigensolver", "", "%s%.3g", least, e->solve));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

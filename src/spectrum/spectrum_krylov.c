@@ -21,12 +21,13 @@ static PetscErrorCode Estimate(CkSpectrum s, CkSpectrumEstimate *e)
 {
   PetscMPIInt size;
   PetscInt    nev, ncv;
-  double      load, row, column, local;
+  double      load, row, column, local, passes;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(s->comm, &size));
   PetscCall(Sizes(s, &nev, &ncv));
   PetscCall(CkSpectrumGradientCost(s, &load, &row, &column));
+  PetscCall(CkDiffusionProductCost(s->D, s->check ? nev : 1, &e->stream, &passes));
   local = ceil((double)s->d / size) * sizeof(double);
   e->order = s->d;
   e->values = nev;
@@ -34,9 +35,8 @@ static PetscErrorCode Estimate(CkSpectrum s, CkSpectrumEstimate *e)
   e->work = (double)ncv * (double)ncv * 3 * sizeof(double);
   e->vectors = (nev + PetscMin(nev, CK_RESIDUAL_GROUP)) * local;
   e->at_least = PETSC_TRUE;
-  e->passes = 1. + ncv + (s->check ? 1 : 0); /* norms, first basis, residuals */
-  e->gradient = (double)s->N * (e->passes * load + (2. * ncv + (s->check ? nev : 0)) * column);
-  e->assembly = 0;
+  e->passes = 1. + ncv + (s->check ? passes : 0); /* norms, first basis, residuals */
+  e->gradient = (double)s->N * (e->passes * load + 2. * (ncv + (s->check ? nev : 0)) * column);
   e->solve = 4. * (double)s->d * (double)ncv * (double)ncv; /* orthogonalisation, twice */
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -88,7 +88,7 @@ static PetscErrorCode AddLayer(Builder *b, PetscInt number)
 {
   CkPlan        *plan = b->plan;
   const CkLayer *layer = &plan->layers[number];
-  PetscInt       inputs[CK_MAX_INPUTS];
+  PetscInt       inputs[CK_MAX_INPUTS] = {0};
 
   PetscFunctionBeginUser;
   for (PetscInt i = 0; i < layer->ninputs; ++i) inputs[i] = b->tensor_of[layer->inputs[i]];
@@ -305,9 +305,8 @@ static PetscErrorCode AllocateTensors(CkPlan *plan)
     CkTensor      *tensor = &plan->tensors[t];
     const size_t   one = tensor->size * lanes, all = one * (size_t)plan->capacity;
 
-    PetscCheck(tensor->size * lanes < (size_t)PETSC_MAX_INT && tensor->size * lanes < INT32_MAX, PETSC_COMM_SELF,
-               PETSC_ERR_ARG_OUTOFRANGE, "A tensor of %zu numbers a sample is beyond the kernels' index type",
-               tensor->size);
+    PetscCheck(tensor->size * lanes < (size_t)INT32_MAX, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
+               "A tensor of %zu numbers a sample is beyond the kernels' index type", tensor->size);
     if (tensor->x) continue; /* in place */
     PetscCall(CkArenaFloats(&plan->arena, tensor->keep_x ? all : one, &tensor->x));
     if (tensor->wanted && !tensor->sparse)

@@ -185,7 +185,7 @@ static void events_have_ids(void **state)
   (void)state;
   OK(CkEventsRegister());
   OK(CkEventsRegister());
-  OK(PetscLogEventGetId("CkTile", &id));
+  OK(PetscLogEventGetId("tile", &id));
   assert_int_equal(id, CK_Tile);
   assert_int_not_equal(CK_Forward, CK_Backward);
   assert_int_not_equal(CK_Eig, CK_IO);

@@ -187,6 +187,12 @@ static inline const char *description_of(CkData data)
   return text;
 }
 
+/* Equal to the last bit. */
+static inline int same_bits(const void *a, const void *b, size_t bytes)
+{
+  return memcmp(a, b, bytes) == 0;
+}
+
 /* One sample; its label is returned. */
 static inline PetscInt fetch_one(CkData data, PetscInt index, float features[])
 {

@@ -34,8 +34,8 @@ static void assert_same(CkData a, CkData b)
                       classes_of(a) == classes_of(b));
   xa = fetch_all(a, &la);
   xb = fetch_all(b, &lb);
-  assert_on_all_ranks(!memcmp(xa, xb, n * (size_t)CkShapeSize(shape_of(a)) * sizeof(float)) &&
-                      !memcmp(la, lb, n * sizeof(PetscInt)));
+  assert_on_all_ranks(same_bits(xa, xb, n * (size_t)CkShapeSize(shape_of(a)) * sizeof(float)) &&
+                      same_bits(la, lb, n * sizeof(PetscInt)));
   assert_on_all_ranks(checksum_of(a) == checksum_of(b));
   free(xa);
   free(xb);

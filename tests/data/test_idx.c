@@ -1,5 +1,6 @@
 #include "datatest.h"
 #include "formats.h"
+#include <reader.h>
 
 /* The IDX reader: files as they should be, and each way in which they are not. */
 
@@ -77,7 +78,7 @@ static void reads_other_axes_and_float32(void **state)
   write_file("float", bytes, 44);
   write_file("label", label, sizeof(label));
   data = make_data("-data %s -data_labels %s", path_of("float"), path_of("label"));
-  assert_on_all_ranks(has_shape(data, 3, 1, 2) && fetch_one(data, 0, x) == 0 && memcmp(x, values, sizeof(x)) == 0);
+  assert_on_all_ranks(has_shape(data, 3, 1, 2) && fetch_one(data, 0, x) == 0 && same_bits(x, values, sizeof(x)));
   OK(CkDataDestroy(&data));
   write_file("flat", flat, sizeof(flat));
   write_file("labels", labels, sizeof(labels));
@@ -218,6 +219,18 @@ static void refuses_bad_labels_and_names(void **state)
   free(l.bytes);
 }
 
+static void names_the_missing_package(void **state)
+{
+  static const CkDataSettings settings; /* all empty */
+  struct _p_CkReader          reader = {.ops = &CkReaderFashionMnist, .comm = PETSC_COMM_WORLD, .settings = &settings};
+  CkVerdict                   verdict = {0};
+
+  (void)state;
+  OK(CkFashionMnistOpenIn(&reader, path_of("nowhere"), &verdict));
+  assert_on_all_ranks(verdict.code != 0 && strstr(verdict.message, "nowhere") != NULL &&
+                      strstr(verdict.message, "apt-get install dataset-fashion-mnist") != NULL);
+}
+
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(reads_files_and_folders_plain_and_gzip),
   cmocka_unit_test(reads_other_axes_and_float32),
@@ -225,6 +238,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(refuses_gzip_files_of_wrong_length_or_content),
   cmocka_unit_test(refuses_bad_headers),
   cmocka_unit_test(refuses_bad_labels_and_names),
+  cmocka_unit_test(names_the_missing_package),
 };
 
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

@@ -23,7 +23,7 @@ static void private_and_shared_samples_are_the_same(void **state)
     size_t    n = (size_t)size_of(shared), size = (size_t)CkShapeSize(shape_of(shared));
 
     assert_on_all_ranks(checksum_of(shared) == checksum_of(separate) && checksum_of(shared) == checksum_of(alone));
-    assert_on_all_ranks(!memcmp(xs, xp, n * size * sizeof(float)) && !memcmp(ls, lp, n * sizeof(PetscInt)));
+    assert_on_all_ranks(same_bits(xs, xp, n * size * sizeof(float)) && same_bits(ls, lp, n * sizeof(PetscInt)));
     free(xs);
     free(xp);
     free(ls);
@@ -66,7 +66,7 @@ static void fetches_any_list_of_samples(void **state)
   all = fetch_all(data, &all_labels);
   OK(CkDataFetch(data, 11, list, x, labels));
   for (int i = 0; i < 11; ++i)
-    right = right && labels[i] == all_labels[list[i]] && !memcmp(x + 60 * i, all + 60 * list[i], 60 * sizeof(float));
+    right = right && labels[i] == all_labels[list[i]] && same_bits(x + 60 * i, all + 60 * list[i], 60 * sizeof(float));
   assert_on_all_ranks(right);
   assert_user_error(CkDataFetch(data, 1, (PetscInt[]){37}, x, labels));
   assert_user_error(CkDataFetch(data, 2, (PetscInt[]){0, -1}, x, labels));

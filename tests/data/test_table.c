@@ -19,8 +19,8 @@ static void assert_table(CkData data, PetscInt n, PetscInt size, const float fea
   OK(CkDataSetUp(data));
   assert_on_all_ranks(size_of(data) == n && has_shape(data, size, 1, 1));
   have = fetch_all(data, &have_labels);
-  assert_on_all_ranks(!memcmp(have, features, (size_t)(n * size) * sizeof(float)) &&
-                      !memcmp(have_labels, labels, (size_t)n * sizeof(PetscInt)));
+  assert_on_all_ranks(same_bits(have, features, (size_t)(n * size) * sizeof(float)) &&
+                      same_bits(have_labels, labels, (size_t)n * sizeof(PetscInt)));
   free(have);
   free(have_labels);
   OK(CkDataDestroy(&data));
@@ -35,8 +35,7 @@ static void reads_delimiters_line_ends_and_headers(void **state)
                             "1;2.5;a\n-3e-3;4;b",
                             "  1 \t 2.5 a  \n\n-3e-3\t4 b\n\n",
                             "x,y,class\n1,2.5,a\n-3e-3,4,b\n",
-                            "\xEF\xBB\xBF"
-                               "\"x\", \"y\", \"class\"\r\n 1 , 2.5 ,\"a\"\r\n-3e-3,4,\"b\"\r\n"};
+                            "\357\273\277\"x\", \"y\", \"class\"\r\n 1 , 2.5 ,\"a\"\r\n-3e-3,4,\"b\"\r\n"};
 
   (void)state;
   for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); ++i) assert_table(table(texts[i], ""), 2, 2, x, y);

@@ -251,13 +251,12 @@ static void generic_rank_is_min_of_d_and_samples(void **state)
  * R.1). */
 static void symmetries_of_tiny_fc_lower_the_rank(void **state)
 {
+  const char          *options = "-data synthetic -data_shape 1,7,7 -data_classes 5 -net tiny-fc -data_count 1200 "
+                                 "-engine reference -spectrum_method dense";
   const PetscInt       bound = 917 - 3 * 16 - 17;
   CkSpectrumStatistics s;
   PetscInt             n;
-  double              *values = Values(PETSC_COMM_WORLD,
-                                       "-data synthetic -data_shape 1,7,7 -data_classes 5 -net tiny-fc -data_count 1200 "
-                                                    "-engine reference -spectrum_method dense",
-                                       "", &n, &s);
+  double              *values = Values(PETSC_COMM_WORLD, options, "", &n, &s);
 
   (void)state;
   assert_int_equal(n, 917);

@@ -53,7 +53,7 @@ PetscErrorCode CkFileCheckOpen(CkFile file, PetscBool writing); /* usage error i
 void CkFileFolder(CkFile file, char folder[PETSC_MAX_PATH_LEN]);
 /* Collective: user error if the folder has less than `bytes` and what is reserved free. */
 PetscErrorCode CkFileCheckSpace(CkFile file, double bytes);
-#define CK_FILE_BLOCK_BYTES 65536 /* unit in which metadata take room */
+#define CK_FILE_BLOCK_BYTES 16384 /* unit in which metadata take room */
 /* Collective: makes the metadata so far take their room on the disk; error: 0 or errno, the same on all ranks. */
 PetscErrorCode CkFileOccupyMetadata(CkFile file, int *error);
 hid_t          CkFileOpenParallel(MPI_Comm comm, const char name[]); /* read-only; negative on failure */

@@ -473,7 +473,7 @@ static void wrong_objects_are_refused(void **state)
 static void damaged_files_are_refused_or_read_right(void **state)
 {
   const PetscInt64 rows = 200;
-  size_t           n, refused = 0, tried = 0;
+  size_t           n, refused = 0, tried = 0, used = 0;
   char            *bytes, *copy;
   double          *data = malloc(sizeof(double) * (size_t)rows * 3);
   void            *payload;
@@ -493,11 +493,12 @@ static void damaged_files_are_refused_or_read_right(void **state)
     OK(CkFileDestroy(&file));
   }
   copy = malloc(n);
-  for (size_t i = 0; i < n; i += i < 96 ? 5 : 23) {
+  for (size_t i = 0; i < n; ++i) {
     PetscErrorCode failed;
     CkFile         file;
 
     if (i >= payload_start && i < payload_start + (size_t)rows * 24) continue;
+    if (!bytes[i] || ++used % 3) continue; /* much of the rest is empty */
     memcpy(copy, bytes, n);
     copy[i] = (char)(copy[i] ^ (1 << i % 8));
     WriteBytes("flipped.h5", copy, n);
@@ -511,7 +512,7 @@ static void damaged_files_are_refused_or_read_right(void **state)
     OK(CkFileDestroy(&file));
     Barrier();
   }
-  assert_on_all_ranks(refused > 5 && tried > refused / 2);
+  assert_on_all_ranks(tried > 50 && refused > tried / 2);
   free(bytes);
   free(copy);
   free(data);

@@ -1,6 +1,7 @@
 #include <clarkia/command.h>
 #include <clarkia/error.h>
 #include <clarkia/provenance.h>
+#include <signal.h>
 #include <slepcsys.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,7 @@ int main(int argc, char **argv)
   CkProvenanceStart();
   ierr = CkErrorInitialize();
   if (!ierr) ierr = SlepcInitialize(&request.argc, &request.argv, NULL, NULL);
+  (void)signal(SIGPIPE, SIG_DFL); /* clarkia -help | head: no error of PETSc's */
   if (!ierr) ierr = Run(&request);
   code = CkErrorExitCode(ierr);
   (void)MPI_Initialized(&started);

@@ -23,10 +23,35 @@ static PetscInt ListRuns(const CkTrainingBlocks *blocks, PetscInt group, CkTrain
   return n;
 }
 
+/* The runs of all ranks: how many, and their order by position. */
+static PetscErrorCode ShareRuns(CkTrainingGroups *t, PetscInt group)
+{
+  PetscMPIInt ranks, mine;
+  PetscInt   *first, *all;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_size(t->comm, &ranks));
+  PetscCall(PetscMPIIntCast(t->nruns, &mine));
+  PetscCall(PetscMalloc2(ranks, &t->rank_runs, ranks, &t->before));
+  PetscCallMPI(MPI_Allgather(&mine, 1, MPI_INT, t->rank_runs, 1, MPI_INT, t->comm));
+  for (PetscMPIInt r = 0; r < ranks; ++r) {
+    t->before[r] = (PetscMPIInt)t->total_runs;
+    t->total_runs += t->rank_runs[r];
+  }
+  PetscCall(PetscMalloc2(t->nruns, &first, t->total_runs, &all));
+  PetscCall(PetscMalloc2(t->total_runs, &t->order, t->total_runs, &t->order_group));
+  for (PetscInt r = 0; r < t->nruns; ++r) first[r] = t->position[t->runs[r].first];
+  PetscCallMPI(MPI_Allgatherv(first, mine, MPIU_INT, all, t->rank_runs, t->before, MPIU_INT, t->comm));
+  for (PetscInt r = 0; r < t->total_runs; ++r) t->order[r] = r;
+  PetscCall(PetscSortIntWithPermutation(t->total_runs, all, t->order));
+  for (PetscInt r = 0; r < t->total_runs; ++r) t->order_group[r] = all[t->order[r]] / group;
+  PetscCall(PetscFree2(first, all));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkTrainingGroupsCreate(const CkTrainingBlocks *blocks, CkTrainingGroups *t)
 {
   const PetscInt total = blocks->batch->n, group = blocks->group;
-  double         mine;
   PetscInt       sample = 0;
 
   PetscFunctionBeginUser;
@@ -47,8 +72,7 @@ PetscErrorCode CkTrainingGroupsCreate(const CkTrainingBlocks *blocks, CkTraining
       t->sample_group[sample] = t->position[sample] / group;
     }
   for (PetscInt g = 0; g < t->ngroups; ++g) t->group_size[g] = PetscMin(group, total - g * group);
-  mine = (double)t->nruns;
-  PetscCallMPI(MPI_Allreduce(&mine, &t->total_runs, 1, MPI_DOUBLE, MPI_SUM, t->comm));
+  PetscCall(ShareRuns(t, group));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -58,49 +82,45 @@ PetscErrorCode CkTrainingGroupsDestroy(CkTrainingGroups *t)
   PetscCall(PetscFree(t->runs));
   PetscCall(PetscFree2(t->sample_group, t->position));
   PetscCall(PetscFree(t->group_size));
+  PetscCall(PetscFree2(t->rank_runs, t->before));
+  PetscCall(PetscFree2(t->order, t->order_group));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Largest |term| of all ranks, the same on all of them; INFINITY where a term is not finite. */
-static PetscErrorCode LargestTerm(MPI_Comm comm, size_t n, const double terms[], double *largest)
-{
-  double mine = 0;
-
-  PetscFunctionBeginUser;
-  for (size_t i = 0; i < n; ++i) mine = isfinite(terms[i]) ? fmax(mine, fabs(terms[i])) : INFINITY;
-  PetscCallMPI(MPI_Allreduce(&mine, largest, 1, MPI_DOUBLE, MPI_MAX, comm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
+/* Each rank gets all terms and adds them in the order of their positions: the order is that of one rank. */
 PetscErrorCode CkTrainingGroupsSum(const CkTrainingGroups *t, PetscInt n, const double partial[], double out[])
 {
-  const size_t length = (size_t)t->ngroups * (size_t)n;
-  double       largest, bound;
-  CkExactSum   sum;
+  PetscMPIInt  width, one;
+  MPI_Datatype row;
+  double      *all;
 
   PetscFunctionBeginUser;
-  PetscCall(LargestTerm(t->comm, (size_t)t->nruns * (size_t)n, partial, &largest));
-  bound = 2 * largest * t->total_runs; /* with room for the rounding of the product */
-  if (!isfinite(bound) || bound == 0) {
-    for (size_t i = 0; i < length; ++i) out[i] = bound == 0 ? 0 : NAN;
-    PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMPIIntCast(n, &width));
+  PetscCall(PetscMPIIntCast(t->nruns, &one));
+  PetscCall(PetscMalloc1((size_t)t->total_runs * (size_t)n, &all));
+  PetscCallMPI(MPI_Type_contiguous(width, MPI_DOUBLE, &row));
+  PetscCallMPI(MPI_Type_commit(&row));
+  PetscCallMPI(MPI_Allgatherv(partial, one, row, all, t->rank_runs, t->before, row, t->comm));
+  PetscCallMPI(MPI_Type_free(&row));
+  PetscCall(PetscArrayzero(out, (size_t)t->ngroups * (size_t)n));
+  for (PetscInt r = 0; r < t->total_runs; ++r) {
+    const double *term = all + (size_t)t->order[r] * (size_t)n;
+    double       *sum = out + (size_t)t->order_group[r] * (size_t)n;
+
+    for (PetscInt i = 0; i < n; ++i) sum[i] += term[i];
   }
-  /* two limbs: channels much smaller than the largest keep their digits */
-  PetscCall(CkExactSumCreate(t->comm, (PetscInt64)length, 1, &bound, 2, &sum));
-  for (PetscInt r = 0; r < t->nruns; ++r)
-    PetscCall(CkExactSumAdd(sum, 0, (PetscInt64)t->runs[r].group * n, n, partial + (size_t)r * (size_t)n));
-  PetscCall(CkExactSumReduce(sum, out));
-  PetscCall(CkExactSumDestroy(&sum));
+  PetscCall(PetscFree(all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkTrainingFinite(MPI_Comm comm, PetscInt n, const double values[], PetscBool *finite)
 {
-  double largest;
+  int all = 1;
 
   PetscFunctionBeginUser;
-  PetscCall(LargestTerm(comm, (size_t)n, values, &largest));
-  *finite = (PetscBool)isfinite(largest);
+  for (PetscInt k = 0; k < n; ++k) all = all && isfinite(values[k]);
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_LAND, comm));
+  *finite = (PetscBool)all;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -3,10 +3,11 @@
 
 /*
   trainingsum.h: what training mode needs of the batch as a whole, the same for every engine and the same bits on any
-  number of ranks: normalisation groups and exact sums over them (batch norm), dropout factors.
+  number of ranks: normalisation groups and sums over them (batch norm), dropout factors.
 
   A *run* is a longest stretch of samples of one sum block of this rank that share a normalisation group (position /
-  group). An engine sums over a run in its own precision; across runs and ranks the sums are exact.
+  group). An engine sums over a run in its own precision; runs are added in float64 in the order of their positions,
+  whichever rank they are on.
 */
 typedef struct {
   PetscInt group; /* normalisation group */
@@ -23,7 +24,11 @@ typedef struct {
   PetscInt      *group_size;   /* [ngroups] samples */
   PetscInt      *sample_group; /* [nsamples] */
   PetscInt      *position;     /* [nsamples] position in the batch */
-  double         total_runs;   /* of all ranks */
+  PetscInt       total_runs;   /* of all ranks */
+  PetscMPIInt   *rank_runs;    /* [ranks] runs of each */
+  PetscMPIInt   *before;       /* [ranks] runs of the ranks before it */
+  PetscInt      *order;        /* [total_runs] all runs, rank after rank, in the order of their positions */
+  PetscInt      *order_group;  /* [total_runs] groups of the runs in that order */
 } CkTrainingGroups;
 
 /* Collective on blocks->comm. */
@@ -32,7 +37,8 @@ PetscErrorCode CkTrainingGroupsDestroy(CkTrainingGroups *groups);
 
 /*
   CkTrainingGroupsSum - out[g*n + i] = sum over all runs r of group g, on all ranks, of partial[r*n + i].
-  Collective. partial [nruns x n], out [ngroups x n]. A non-finite term anywhere makes all of out NaN on every rank.
+  Collective, one gather. partial [nruns x n], out [ngroups x n], the same bits on every rank and for any number of
+  ranks; a term that is not finite spoils its sum on all of them.
 */
 PetscErrorCode CkTrainingGroupsSum(const CkTrainingGroups *groups, PetscInt n, const double partial[], double out[]);
 

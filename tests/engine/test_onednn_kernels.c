@@ -373,6 +373,59 @@ static void pooling_follows_its_definition(void **state)
   ForEachTable(CheckPools);
 }
 
+/* Pooling of f x + s, and the way back to x, against the kernels that go by way of f x + s itself. */
+static double FusedError(const CkLanes *k, const CkLanesWindow *w, PetscBool add)
+{
+  const CkLanesChannels c = {.channels = w->planes, .pixels = (size_t)(w->in[0] * w->in[1]), .plane = w->in_plane};
+  const size_t          L = (size_t)k->lanes, n = (size_t)w->planes * L, in = n * w->in_plane, out = n * w->out_plane;
+  float                *x = Packs(in), *f = Packs(n), *s = Packs(n), *g = Packs(n), *e = Packs(out), *mid = Packs(in);
+  float                *y[2] = {Packs(out), Packs(out)}, *d[2] = {Packs(in), Packs(in)}, *before = Packs(out);
+  int                  *arg[2];
+  double                worst = 0;
+
+  for (int i = 0; i < 2; ++i) arg[i] = (int *)aligned_alloc(64, (out * sizeof(int) / 64 + 1) * 64);
+  for (size_t i = 0; i < in; ++i) x[i] = (float)Draw(-3, 3); /* ties; exact products with f */
+  for (size_t i = 0; i < n; ++i) f[i] = (float)Draw(-2, 2) / 2, s[i] = (float)Draw(-2, 2);
+  memcpy(d[1], d[0], in * sizeof(float));
+  k->affine(&c, PETSC_FALSE, f, x, s, mid);
+  k->max_pool(w, mid, y[0], arg[0]);
+  k->max_pool_affine(w, f, s, x, y[1], arg[1], before);
+  k->max_pool_back(w, PETSC_FALSE, arg[0], e, mid);
+  k->affine2(&c, add, f, mid, g, x, s, d[0]);
+  k->affine_pooled(w, add, f, arg[1], e, g, x, s, d[1]);
+  for (int plane = 0; plane < w->planes; ++plane) {
+    for (size_t i = 0; i < (size_t)(w->out[0] * w->out[1]) * L; ++i) {
+      const size_t at = (size_t)plane * w->out_plane * L + i;
+      const size_t source = ((size_t)plane * w->in_plane + (size_t)arg[0][at]) * L + i % L;
+
+      if (y[0][at] != y[1][at] || arg[0][at] != arg[1][at] || before[at] != x[source]) worst = 1;
+    }
+    for (size_t i = 0; i < c.pixels * L; ++i) {
+      const size_t at = (size_t)plane * w->in_plane * L + i;
+
+      worst = Worst(worst, (double)d[1][at], (double)d[0][at], 10);
+    }
+  }
+  for (int i = 0; i < 2; ++i) free(y[i]), free(d[i]), free(arg[i]);
+  free(x), free(f), free(s), free(g), free(e), free(mid), free(before);
+  return worst;
+}
+
+static void CheckFusedPools(const CkLanes *k)
+{
+  for (int trial = 0; trial < 200; ++trial) {
+    const CkLanesWindow w = NewWindow();
+
+    assert_close(FusedError(k, &w, (PetscBool)(trial % 3 == 0)), 0, ROUNDING, 1);
+  }
+}
+
+static void pooling_of_a_norm_follows_its_definition(void **state)
+{
+  (void)state;
+  ForEachTable(CheckFusedPools);
+}
+
 /* A NaN wins its window, as in the reference engine: it must reach the loss. */
 static void CheckNaN(const CkLanes *k)
 {
@@ -639,6 +692,7 @@ static const struct CMUnitTest tests[] = {cmocka_unit_test(product_is_the_convol
                                           cmocka_unit_test(outer_is_the_gradient_of_each_sample),
                                           cmocka_unit_test(pooled_gradients_are_the_same),
                                           cmocka_unit_test(pooling_follows_its_definition),
+                                          cmocka_unit_test(pooling_of_a_norm_follows_its_definition),
                                           cmocka_unit_test(nan_is_not_swallowed),
                                           cmocka_unit_test(activations_are_accurate),
                                           cmocka_unit_test(layouts_are_converted),

@@ -79,7 +79,7 @@ static void runs_cut_blocks_at_groups(void **state)
 }
 
 /* Sums over groups equal sums in long double, channels of very different sizes included; NaN reaches all ranks. */
-static void group_sums_are_exact(void **state)
+static void group_sums_are_right(void **state)
 {
   const PetscInt   n = 2, group = 9, block = 4;
   Dealt            d;
@@ -100,9 +100,10 @@ static void group_sums_are_exact(void **state)
       for (PetscInt i = 0; i < n; ++i) partial[r * n + i] += x[2 * t.position[k] + i];
   OK(CkTrainingGroupsSum(&t, n, partial, out));
   for (int i = 0; i < 6; ++i) assert_close(out[i], (double)expected[i], 1e-15, i % 2 ? 1e-8 : 10);
-  if (t.nruns) partial[0] = NAN;
+  for (PetscInt r = 0; r < t.nruns; ++r)
+    if (t.runs[r].group == 1) partial[r * n] = NAN;
   OK(CkTrainingGroupsSum(&t, n, partial, out));
-  for (int i = 0; i < 6; ++i) assert_on_all_ranks(isnan(out[i]));
+  for (int i = 0; i < 6; ++i) assert_on_all_ranks(i == 2 ? isnan(out[i]) : isfinite(out[i]));
   for (PetscInt i = 0; i < t.nruns * n; ++i) partial[i] = 0;
   OK(CkTrainingGroupsSum(&t, n, partial, out));
   for (int i = 0; i < 6; ++i) assert_on_all_ranks(out[i] == 0);
@@ -302,7 +303,7 @@ static void dropout_layers_are_independent(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-  cmocka_unit_test(runs_cut_blocks_at_groups),           cmocka_unit_test(group_sums_are_exact),
+  cmocka_unit_test(runs_cut_blocks_at_groups),           cmocka_unit_test(group_sums_are_right),
   cmocka_unit_test(statistics_do_not_depend_on_the_cut), cmocka_unit_test(statistics_follow_their_definition),
   cmocka_unit_test(dropout_is_a_function_of_position),   cmocka_unit_test(dropout_layers_are_independent),
 };

@@ -111,6 +111,9 @@ typedef struct {
 
   /* Images: `arg` holds the place in the plane of each window's first largest number (a NaN is largest). */
   void (*max_pool)(const CkLanesWindow *w, const float *x, float *y, int32_t *arg);
+  /* The same of f x + s, a pack of each coefficient a plane; before: the x that each y comes from. */
+  void (*max_pool_affine)(const CkLanesWindow *w, const float *f, const float *s, const float *x, float *y,
+                          int32_t *arg, float *before);
   void (*max_pool_back)(const CkLanesWindow *w, PetscBool add, const int32_t *arg, const float *e, float *d);
   void (*average_pool)(const CkLanesWindow *w, const float *x, float *y);
   void (*average_pool_back)(const CkLanesWindow *w, PetscBool add, const float *e, float *d);
@@ -123,6 +126,9 @@ typedef struct {
   void (*affine)(const CkLanesChannels *c, PetscBool add, const float *f, const float *x, const float *s, float *y);
   void (*affine2)(const CkLanesChannels *c, PetscBool add, const float *f, const float *x, const float *g,
                   const float *e, const float *s, float *y);
+  /* y = f e + g x + s, where e stands in each window's place `arg` alone; add: += */
+  void (*affine_pooled)(const CkLanesWindow *w, PetscBool add, const float *f, const int32_t *arg, const float *e,
+                        const float *g, const float *x, const float *s, float *y);
   /* Per channel and lane, float64: first = sum x, second = sum x y (y may be x). [channels x lanes] */
   void (*moments)(const CkLanesChannels *c, const float *x, const float *y, double first[], double second[]);
 } CkLanes;

@@ -23,40 +23,62 @@ INLINE size_t OutPlace(const CkLanesWindow *w, int plane, int oh, int ow)
     for (int oh = 0; oh < (w)->out[0]; ++oh)                                                                           \
       for (int ow = 0; ow < (w)->out[1]; ++ow)
 
+/* f, s NULL: largest of x; else of f x + s, and `before` gets the x it comes from. */
+INLINE void MaxPoolPlane(const CkLanesWindow *w, int plane, const Pack *f, const Pack *s, const Pack *in, Pack *out,
+                         Mask *place, Pack *before)
+{
+  const Pack factor = f ? f[plane] : (Pack){0}, shift = f ? s[plane] : (Pack){0};
+
+  for (int oh = 0; oh < w->out[0]; ++oh)
+    for (int ow = 0; ow < w->out[1]; ++ow) {
+      const Span rows = SpanOf(w, 0, oh), columns = SpanOf(w, 1, ow);
+      const int  start = rows.first * w->in[1] + columns.first;
+      Mask       best = (Mask){0} + start;
+      Pack       source = in[start], most = f ? source * factor + shift : source;
+
+      for (int r = rows.first; r < rows.last; ++r)
+        for (int c = columns.first; c < columns.last; ++c) {
+          const int  at = r * w->in[1] + c;
+          const Pack x = in[at], value = f ? x * factor + shift : x;
+          const Mask better = (value > most) | (value != value);
+
+          most = SELECT(better, value, most);
+          best = (better & at) | (~better & best);
+          if (f) source = SELECT(better, x, source);
+        }
+      out[OutPlace(w, plane, oh, ow)] = most;
+      place[OutPlace(w, plane, oh, ow)] = best;
+      if (f) before[OutPlace(w, plane, oh, ow)] = source;
+    }
+}
+
 KERNEL void MaxPool(const CkLanesWindow *w, const float *x, float *y, int32_t *arg)
 {
-  Pack *out = (Pack *)y;
-  Mask *place = (Mask *)arg;
+  for (int plane = 0; plane < w->planes; ++plane)
+    MaxPoolPlane(w, plane, NULL, NULL, (const Pack *)x + (size_t)plane * w->in_plane, (Pack *)y, (Mask *)arg, NULL);
+}
 
-  FOR_WINDOWS(w)
-  {
-    const Pack *in = (const Pack *)x + (size_t)plane * w->in_plane;
-    const Span  rows = SpanOf(w, 0, oh), columns = SpanOf(w, 1, ow);
-    Mask        best = (Mask){0} + (rows.first * w->in[1] + columns.first);
-    Pack        most = in[rows.first * w->in[1] + columns.first];
+KERNEL void MaxPoolAffine(const CkLanesWindow *w, const float *f, const float *s, const float *x, float *y,
+                          int32_t *arg, float *before)
+{
+  for (int plane = 0; plane < w->planes; ++plane)
+    MaxPoolPlane(w, plane, (const Pack *)f, (const Pack *)s, (const Pack *)x + (size_t)plane * w->in_plane, (Pack *)y,
+                 (Mask *)arg, (Pack *)before);
+}
 
-    for (int r = rows.first; r < rows.last; ++r)
-      for (int c = columns.first; c < columns.last; ++c) {
-        const int  at = r * w->in[1] + c;
-        const Pack value = in[at];
-        const Mask better = (value > most) | (value != value);
-
-        most = SELECT(better, value, most);
-        best = (better & at) | (~better & best);
-      }
-    out[OutPlace(w, plane, oh, ow)] = most;
-    place[OutPlace(w, plane, oh, ow)] = best;
-  }
+/* Windows that touch nothing twice and leave nothing out. */
+INLINE PetscBool AreTiles(const CkLanesWindow *w)
+{
+  return (PetscBool)(w->padding[0] == 0 && w->padding[1] == 0 && w->kernel[0] == w->stride[0] &&
+                     w->kernel[1] == w->stride[1] && w->out[0] * w->stride[0] == w->in[0] &&
+                     w->out[1] * w->stride[1] == w->in[1]);
 }
 
 KERNEL void MaxPoolBack(const CkLanesWindow *w, PetscBool add, const int32_t *arg, const float *e, float *d)
 {
-  const Pack *from = (const Pack *)e;
-  const Mask *place = (const Mask *)arg;
-  /* windows that touch nothing twice and leave nothing out can write instead of adding to zeros */
-  const PetscBool tiles = (PetscBool)(!add && w->padding[0] == 0 && w->padding[1] == 0 &&
-                                      w->kernel[0] == w->stride[0] && w->kernel[1] == w->stride[1] &&
-                                      w->out[0] * w->stride[0] == w->in[0] && w->out[1] * w->stride[1] == w->in[1]);
+  const Pack     *from = (const Pack *)e;
+  const Mask     *place = (const Mask *)arg;
+  const PetscBool tiles = (PetscBool)(!add && AreTiles(w)); /* write instead of adding to zeros */
 
   if (!add && !tiles) memset(d, 0, (size_t)w->planes * w->in_plane * sizeof(Pack));
   FOR_WINDOWS(w)
@@ -171,6 +193,50 @@ KERNEL void Affine2(const CkLanesChannels *c, PetscBool add, const float *f, con
       for (size_t i = 0; i < c->pixels; ++i) out[i] += a[i] * fa + (b[i] * fb + shift);
     else
       for (size_t i = 0; i < c->pixels; ++i) out[i] = a[i] * fa + (b[i] * fb + shift);
+  }
+}
+
+/* Tiles: each number once, its window's derivative where it was the largest. */
+INLINE void AffinePooledTiles(const CkLanesWindow *w, int plane, Pack factor, Pack slope, Pack shift, const Mask *place,
+                              const Pack *e, const Pack *in, Pack *out)
+{
+  for (int oh = 0; oh < w->out[0]; ++oh)
+    for (int ow = 0; ow < w->out[1]; ++ow) {
+      const size_t window = OutPlace(w, plane, oh, ow);
+      const Pack   delta = factor * e[window];
+      const Mask   best = place[window];
+
+      for (int r = oh * w->stride[0]; r < (oh + 1) * w->stride[0]; ++r)
+        for (int c = ow * w->stride[1]; c < (ow + 1) * w->stride[1]; ++c) {
+          const int at = r * w->in[1] + c;
+
+          out[at] = WHERE(best == at, delta) + (in[at] * slope + shift);
+        }
+    }
+}
+
+KERNEL void AffinePooled(const CkLanesWindow *w, PetscBool add, const float *f, const int32_t *arg, const float *e,
+                         const float *g, const float *x, const float *s, float *y)
+{
+  const PetscBool       tiles = (PetscBool)(!add && AreTiles(w));
+  const CkLanesChannels all = {
+    .channels = w->planes, .pixels = (size_t)w->in[0] * (size_t)w->in[1], .plane = w->in_plane};
+
+  if (!tiles) Affine(&all, add, g, x, s, y);
+  for (int plane = 0; plane < w->planes; ++plane) {
+    const Pack *in = (const Pack *)x + (size_t)plane * w->in_plane, factor = ((const Pack *)f)[plane];
+    Pack       *out = (Pack *)y + (size_t)plane * w->in_plane;
+
+    if (tiles)
+      AffinePooledTiles(w, plane, factor, ((const Pack *)g)[plane], ((const Pack *)s)[plane], (const Mask *)arg,
+                        (const Pack *)e, in, out);
+    else
+      for (int window = 0; window < w->out[0] * w->out[1]; ++window) {
+        const size_t at = OutPlace(w, plane, 0, window);
+
+        for (int k = 0; k < LANES; ++k)
+          ((float *)&out[arg[at * LANES + (size_t)k]])[k] += factor[k] * e[at * LANES + (size_t)k];
+      }
   }
 }
 

@@ -251,15 +251,30 @@ static PetscErrorCode ChooseKept(CkPlan *plan)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A convolution behind whose output is only a max pool can read the few derivatives there. */
+const CkStep *CkStepWriting(const CkPlan *plan, PetscInt tensor)
+{
+  for (PetscInt s = 0; s < plan->nsteps; ++s)
+    if (plan->steps[s].output == tensor) return &plan->steps[s];
+  return NULL;
+}
+
+/* A step behind whose output is only a max pool can read the few derivatives there. */
 static void ChooseSparse(CkPlan *plan)
 {
   for (PetscInt s = 0; s < plan->nsteps; ++s) {
     const CkStep *step = &plan->steps[s];
+    CkTensor     *out = &plan->tensors[step->output];
 
-    for (PetscInt r = s + 1; r < plan->nsteps; ++r)
-      if (plan->steps[r].inputs[0] == step->output && CkLinearSparse(plan, step, &plan->steps[r]))
-        plan->tensors[step->output].sparse = PETSC_TRUE;
+    for (PetscInt r = s + 1; r < plan->nsteps; ++r) {
+      const CkStep *reader = &plan->steps[r];
+
+      if (reader->inputs[0] != step->output) continue;
+      if (CkNormFused(plan, step, reader)) {
+        out->sparse = out->fused = PETSC_TRUE;
+        plan->tensors[reader->output].keep_d = PETSC_TRUE; /* the norm's segment reads it again */
+      }
+      if (CkLinearSparse(plan, step, reader)) out->sparse = PETSC_TRUE;
+    }
   }
 }
 
@@ -307,7 +322,7 @@ static PetscErrorCode AllocateTensors(CkPlan *plan)
 
     PetscCheck(tensor->size * lanes < (size_t)INT32_MAX, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
                "A tensor of %zu numbers a sample is beyond the kernels' index type", tensor->size);
-    if (tensor->x) continue; /* in place */
+    if (tensor->x || tensor->fused) continue; /* x: in place */
     PetscCall(CkArenaFloats(&plan->arena, tensor->keep_x ? all : one, &tensor->x));
     if (tensor->wanted && !tensor->sparse)
       PetscCall(CkArenaFloats(&plan->arena, tensor->keep_d ? all : one, &tensor->d));

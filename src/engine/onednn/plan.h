@@ -31,6 +31,7 @@ typedef struct {
   PetscInt  readers;      /* steps that take it as input */
   PetscBool wanted;       /* its derivative is needed: it depends on parameters, and the loss on it */
   PetscBool sparse;       /* its derivative is not formed: the max pool that reads it has its few numbers */
+  PetscBool fused; /* sparse, and not formed either: a batch norm's, which the max pool takes from the norm's input */
   PetscBool keep_x, keep_d;
   float    *x, *d; /* [chunks x size] packs where kept, else [size] */
 } CkTensor;
@@ -170,8 +171,16 @@ static inline size_t CkTensorPlane(const CkPlan *plan, PetscInt tensor, CkShape 
   return (size_t)t->shape.h * (size_t)t->shape.w == pixels ? t->plane : pixels;
 }
 
-/* step_pool.c: the place of each window's largest number, packs */
-const int *CkPoolPlaces(const CkPlan *plan, const CkStep *step, PetscInt chunk);
+/* The step whose output the tensor is; NULL for the samples. The first of its steps where some work in place. */
+const CkStep *CkStepWriting(const CkPlan *plan, PetscInt tensor);
+/* step_pool.c: the place of each window's largest number, packs; of a fused tensor also the norm's input there */
+const int           *CkPoolPlaces(const CkPlan *plan, const CkStep *step, PetscInt chunk);
+const float         *CkPoolBefore(const CkPlan *plan, const CkStep *step, PetscInt chunk);
+const CkLanesWindow *CkPoolWindow(const CkStep *step);
+/* step_norm.c: y = f x + s for the chunk that went through last, a pack of each a channel; and whether a max pool that
+   reads it can take them instead of y. */
+void      CkNormCoefficients(const CkStep *step, const float **f, const float **s);
+PetscBool CkNormFused(const CkPlan *plan, const CkStep *step, const CkStep *reader);
 /* step_linear.c: whether the step's derivative can stay with its reader, a max pool. */
 PetscBool CkLinearSparse(const CkPlan *plan, const CkStep *step, const CkStep *reader);
 

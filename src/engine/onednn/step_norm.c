@@ -10,15 +10,36 @@
 */
 typedef struct {
   CkLanesChannels channels;
+  const CkStep   *pool;           /* fused (CkTensor): the max pool that reads it */
+  CkLanesChannels pooled;         /* fused: channels of the pool's output */
   PetscInt        groups;         /* room of the next three */
   double         *mean, *inverse; /* [groups x channels]; inverse: r */
   double         *sums;           /* [groups x 2 channels] */
+  float          *coefficients;   /* [groups x 3 x channels]: factor, shift, slope of the pass that is on */
   double         *first, *second; /* [capacity x channels x lanes] sums over the pixels of a sample */
   double         *partial;        /* [runs x 2 channels] */
   PetscInt        runs;           /* room of partial */
   float          *f, *g, *s;      /* [channels] packs of coefficients */
   double         *gamma, *beta;   /* [channels] */
 } Norm;
+
+PetscBool CkNormFused(const CkPlan *plan, const CkStep *step, const CkStep *reader)
+{
+  return (PetscBool)(step->kind == &CkStepNorm && reader->kind == &CkStepMaxPool &&
+                     plan->tensors[step->output].readers == 1 && step->output != plan->logits);
+}
+
+static void FindPool(const CkPlan *plan, const CkStep *step, Norm *n)
+{
+  CkShape out;
+
+  for (const CkStep *s = step + 1; s < plan->steps + plan->nsteps; ++s)
+    if (s->inputs[0] == step->output) n->pool = s;
+  out = plan->layers[n->pool->layer].out;
+  n->pooled = (CkLanesChannels){.channels = n->channels.channels,
+                                .pixels = (size_t)out.h * (size_t)out.w,
+                                .plane = plan->tensors[n->pool->output].plane};
+}
 
 static PetscErrorCode Create(CkPlan *plan, CkStep *step)
 {
@@ -32,6 +53,7 @@ static PetscErrorCode Create(CkPlan *plan, CkStep *step)
   n->channels = (CkLanesChannels){.channels = (int)layer->in.c,
                                   .pixels = (size_t)layer->in.h * (size_t)layer->in.w,
                                   .plane = CkTensorPlane(plan, step->output, layer->in)};
+  if (plan->tensors[step->output].fused) FindPool(plan, step, n);
   PetscCall(CkArenaFloats(&plan->arena, packs, &n->f));
   PetscCall(CkArenaFloats(&plan->arena, packs, &n->g));
   PetscCall(CkArenaFloats(&plan->arena, packs, &n->s));
@@ -46,7 +68,7 @@ static PetscErrorCode Destroy(CkStep *step)
 
   PetscFunctionBeginUser;
   PetscCall(PetscFree4(n->gamma, n->beta, n->first, n->second));
-  PetscCall(PetscFree3(n->mean, n->inverse, n->sums));
+  PetscCall(PetscFree4(n->mean, n->inverse, n->sums, n->coefficients));
   PetscCall(PetscFree(n->partial));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -70,8 +92,8 @@ static PetscErrorCode Reserve(const CkTrainingGroups *t, Norm *n)
   if (t->ngroups > n->groups) {
     const size_t size = (size_t)t->ngroups * channels;
 
-    PetscCall(PetscFree3(n->mean, n->inverse, n->sums));
-    PetscCall(PetscMalloc3(size, &n->mean, size, &n->inverse, 2 * size, &n->sums));
+    PetscCall(PetscFree4(n->mean, n->inverse, n->sums, n->coefficients));
+    PetscCall(PetscMalloc4(size, &n->mean, size, &n->inverse, 2 * size, &n->sums, 3 * size, &n->coefficients));
     n->groups = t->ngroups;
   }
   if (t->nruns > n->runs) {
@@ -82,13 +104,19 @@ static PetscErrorCode Reserve(const CkTrainingGroups *t, Norm *n)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* first and second of a chunk */
-static void Sums(CkPlan *plan, const CkStep *step, PetscInt chunk, const float *x, const float *y)
+/* Where a group's channels have their coefficients: which 0 factor, 1 shift, 2 slope. */
+static float *Coefficients(const Norm *n, PetscInt group, int which)
 {
-  const Norm  *n = (const Norm *)step->data;
-  const size_t at = (size_t)chunk * (size_t)n->channels.channels * (size_t)plan->lanes->lanes;
+  return n->coefficients + (size_t)(3 * group + which) * (size_t)n->channels.channels;
+}
 
-  plan->lanes->moments(&n->channels, x, y, n->first + at, n->second + at);
+/* first and second of a chunk */
+static void Sums(CkPlan *plan, const Norm *n, PetscInt chunk, const CkLanesChannels *channels, const float *x,
+                 const float *y)
+{
+  const size_t at = (size_t)chunk * (size_t)channels->channels * (size_t)plan->lanes->lanes;
+
+  plan->lanes->moments(channels, x, y, n->first + at, n->second + at);
 }
 
 /* out [2 channels] += the two sums of samples first .. first+size-1 */
@@ -123,10 +151,11 @@ static PetscErrorCode GroupSums(CkPlan *plan, Norm *n)
 
 static PetscErrorCode PrepareForward(CkPlan *plan, CkStep *step, PetscInt chunk)
 {
+  const Norm  *n = (const Norm *)step->data;
   const float *x = CkTensorX(plan, step->inputs[0], chunk);
 
   PetscFunctionBeginUser;
-  Sums(plan, step, chunk, x, x);
+  Sums(plan, n, chunk, &n->channels, x, x);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -181,43 +210,64 @@ static PetscErrorCode EnterForward(CkPlan *plan, CkStep *step)
     }
   if (plan->training->statistics) Collect(plan, step, n->inverse);
   for (size_t i = 0; i < (size_t)t->ngroups * channels; ++i) n->inverse[i] = 1 / sqrt(n->inverse[i] + epsilon);
+  for (PetscInt g = 0; g < t->ngroups; ++g)
+    for (size_t c = 0; c < channels; ++c) {
+      const size_t at = (size_t)g * channels + c;
+      const double factor = n->gamma[c] * n->inverse[at];
+
+      Coefficients(n, g, 0)[c] = (float)factor;
+      Coefficients(n, g, 1)[c] = (float)(n->beta[c] - n->mean[at] * factor);
+    }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscInt GroupOf(const CkPlan *plan, PetscInt chunk, PetscInt lane)
+/* Packs of a coefficient for the samples of a chunk, zero in lanes without one. */
+static void Spread(const CkPlan *plan, const Norm *n, PetscInt chunk, int which, float *packs)
 {
-  return plan->training->groups.sample_group[plan->first[chunk] + lane];
+  const PetscInt *group = plan->training->groups.sample_group + plan->first[chunk];
+  const PetscInt  lanes = plan->lanes->lanes, count = plan->count[chunk], channels = n->channels.channels;
+
+  if (group[0] == group[count - 1]) { /* groups are consecutive */
+    const float *one = Coefficients(n, group[0], which);
+
+    for (PetscInt c = 0; c < channels; ++c)
+      for (PetscInt k = 0; k < lanes; ++k) packs[c * lanes + k] = k < count ? one[c] : 0;
+  } else
+    for (PetscInt c = 0; c < channels; ++c)
+      for (PetscInt k = 0; k < lanes; ++k) packs[c * lanes + k] = k < count ? Coefficients(n, group[k], which)[c] : 0;
+}
+
+void CkNormCoefficients(const CkStep *step, const float **f, const float **s)
+{
+  const Norm *n = (const Norm *)step->data;
+
+  *f = n->f;
+  *s = n->s;
 }
 
 static PetscErrorCode Forward(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
 {
-  const Norm    *n = (const Norm *)step->data;
-  const PetscInt lanes = plan->lanes->lanes, channels = n->channels.channels;
+  const Norm *n = (const Norm *)step->data;
 
   PetscFunctionBeginUser;
   (void)count;
-  for (PetscInt c = 0; c < channels; ++c)
-    for (PetscInt k = 0; k < lanes; ++k) {
-      double factor = 0, shift = 0; /* lanes without a sample */
-
-      if (k < plan->count[chunk]) {
-        const size_t at = (size_t)GroupOf(plan, chunk, k) * (size_t)channels + (size_t)c;
-
-        factor = n->gamma[c] * n->inverse[at];
-        shift = n->beta[c] - n->mean[at] * factor;
-      }
-      n->f[c * lanes + k] = (float)factor;
-      n->s[c * lanes + k] = (float)shift;
-    }
-  plan->lanes->affine(&n->channels, PETSC_FALSE, n->f, CkTensorX(plan, step->inputs[0], chunk), n->s,
-                      CkTensorX(plan, step->output, chunk));
+  Spread(plan, n, chunk, 0, n->f);
+  Spread(plan, n, chunk, 1, n->s);
+  if (!n->pool)
+    plan->lanes->affine(&n->channels, PETSC_FALSE, n->f, CkTensorX(plan, step->inputs[0], chunk), n->s,
+                        CkTensorX(plan, step->output, chunk));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode PrepareBackward(CkPlan *plan, CkStep *step, PetscInt chunk)
 {
+  const Norm *n = (const Norm *)step->data;
+
   PetscFunctionBeginUser;
-  Sums(plan, step, chunk, CkTensorD(plan, step->output, chunk), CkTensorX(plan, step->inputs[0], chunk));
+  if (n->pool)
+    Sums(plan, n, chunk, &n->pooled, CkTensorD(plan, n->pool->output, chunk), CkPoolBefore(plan, n->pool, chunk));
+  else
+    Sums(plan, n, chunk, &n->channels, CkTensorD(plan, step->output, chunk), CkTensorX(plan, step->inputs[0], chunk));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -254,43 +304,47 @@ static PetscErrorCode Flush(CkPlan *plan, CkStep *step)
 
 static PetscErrorCode EnterBackward(CkPlan *plan, CkStep *step)
 {
-  Norm *n = (Norm *)step->data;
+  Norm        *n = (Norm *)step->data;
+  const size_t channels = (size_t)n->channels.channels;
 
   PetscFunctionBeginUser;
   PetscCall(GroupSums(plan, n));
-  for (PetscInt g = 0; g < plan->training->groups.ngroups; ++g)
-    Centre(n, g, n->sums + 2 * (size_t)g * (size_t)n->channels.channels);
+  for (PetscInt g = 0; g < plan->training->groups.ngroups; ++g) {
+    double      *sums = n->sums + 2 * (size_t)g * channels;
+    const double size = Count(plan, n, g);
+
+    Centre(n, g, sums);
+    for (size_t c = 0; c < channels; ++c) {
+      const size_t at = (size_t)g * channels + c;
+      const double factor = n->gamma[c] * n->inverse[at], slope = -factor * n->inverse[at] * sums[channels + c] / size;
+
+      Coefficients(n, g, 0)[c] = (float)factor;
+      Coefficients(n, g, 1)[c] = (float)(-factor * sums[c] / size - n->mean[at] * slope);
+      Coefficients(n, g, 2)[c] = (float)slope;
+    }
+  }
   PetscCall(Flush(plan, step));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode Backward(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
 {
-  const Norm    *n = (const Norm *)step->data;
-  const PetscInt lanes = plan->lanes->lanes, channels = n->channels.channels;
+  const Norm  *n = (const Norm *)step->data;
+  const float *x = CkTensorX(plan, step->inputs[0], chunk);
 
   PetscFunctionBeginUser;
   (void)count;
   if (!plan->tensors[step->inputs[0]].wanted) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt c = 0; c < channels; ++c)
-    for (PetscInt k = 0; k < lanes; ++k) {
-      double factor = 0, slope = 0, shift = 0; /* lanes without a sample */
-
-      if (k < plan->count[chunk]) {
-        const PetscInt group = GroupOf(plan, chunk, k);
-        const size_t   at = (size_t)group * (size_t)channels + (size_t)c;
-        const double  *sums = n->sums + 2 * (size_t)group * (size_t)channels, size = Count(plan, n, group);
-
-        factor = n->gamma[c] * n->inverse[at];
-        slope = -factor * n->inverse[at] * sums[channels + c] / size;
-        shift = -factor * sums[c] / size - n->mean[at] * slope;
-      }
-      n->f[c * lanes + k] = (float)factor;
-      n->g[c * lanes + k] = (float)slope;
-      n->s[c * lanes + k] = (float)shift;
-    }
-  plan->lanes->affine2(&n->channels, step->add[0], n->f, CkTensorD(plan, step->output, chunk), n->g,
-                       CkTensorX(plan, step->inputs[0], chunk), n->s, CkTensorD(plan, step->inputs[0], chunk));
+  Spread(plan, n, chunk, 0, n->f);
+  Spread(plan, n, chunk, 1, n->s);
+  Spread(plan, n, chunk, 2, n->g);
+  if (n->pool)
+    plan->lanes->affine_pooled(CkPoolWindow(n->pool), step->add[0], n->f, CkPoolPlaces(plan, n->pool, chunk),
+                               CkTensorD(plan, n->pool->output, chunk), n->g, x, n->s,
+                               CkTensorD(plan, step->inputs[0], chunk));
+  else
+    plan->lanes->affine2(&n->channels, step->add[0], n->f, CkTensorD(plan, step->output, chunk), n->g, x, n->s,
+                         CkTensorD(plan, step->inputs[0], chunk));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

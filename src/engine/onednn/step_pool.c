@@ -3,13 +3,16 @@
 /* Max and average pooling; the average over the whole image is a window of its size. */
 typedef struct {
   CkLanesWindow window;
-  int          *arg; /* max pool: [capacity x size] packs */
+  int          *arg;    /* max pool: [capacity x size] packs */
+  const CkStep *norm;   /* fused (CkTensor): the batch norm before it */
+  float        *before; /* fused: [capacity x size] packs, the norm's input where the largest numbers are */
 } Pooling;
 
 static PetscErrorCode Create(CkPlan *plan, CkStep *step)
 {
   const CkLayer  *layer = &plan->layers[step->layer];
   const CkTensor *out = &plan->tensors[step->output];
+  const size_t    all = out->size * (size_t)plan->lanes->lanes * (size_t)plan->capacity;
   Pooling        *p;
 
   PetscFunctionBeginUser;
@@ -28,14 +31,32 @@ static PetscErrorCode Create(CkPlan *plan, CkStep *step)
       p->window.kernel[i] = p->window.stride[i] = p->window.in[i];
       p->window.padding[i] = 0;
     }
-  if (layer->type == CK_LAYER_MAXPOOL)
-    PetscCall(CkArenaInts(&plan->arena, out->size * (size_t)plan->lanes->lanes * (size_t)plan->capacity, &p->arg));
+  if (layer->type == CK_LAYER_MAXPOOL) PetscCall(CkArenaInts(&plan->arena, all, &p->arg));
+  if (plan->tensors[step->inputs[0]].fused) {
+    p->norm = CkStepWriting(plan, step->inputs[0]);
+    PetscCall(CkArenaFloats(&plan->arena, all, &p->before));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static size_t ChunkStart(const CkPlan *plan, const CkStep *step, PetscInt chunk)
+{
+  return (size_t)chunk * plan->tensors[step->output].size * (size_t)plan->lanes->lanes;
 }
 
 static int *Arg(const CkPlan *plan, const CkStep *step, PetscInt chunk)
 {
-  return ((Pooling *)step->data)->arg + (size_t)chunk * plan->tensors[step->output].size * (size_t)plan->lanes->lanes;
+  return ((Pooling *)step->data)->arg + ChunkStart(plan, step, chunk);
+}
+
+const float *CkPoolBefore(const CkPlan *plan, const CkStep *step, PetscInt chunk)
+{
+  return ((Pooling *)step->data)->before + ChunkStart(plan, step, chunk);
+}
+
+const CkLanesWindow *CkPoolWindow(const CkStep *step)
+{
+  return &((Pooling *)step->data)->window;
 }
 
 const int *CkPoolPlaces(const CkPlan *plan, const CkStep *step, PetscInt chunk)
@@ -45,10 +66,18 @@ const int *CkPoolPlaces(const CkPlan *plan, const CkStep *step, PetscInt chunk)
 
 static PetscErrorCode ForwardMax(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
 {
+  Pooling *p = (Pooling *)step->data;
+  float   *y = CkTensorX(plan, step->output, chunk);
+
   PetscFunctionBeginUser;
   (void)count;
-  plan->lanes->max_pool(&((Pooling *)step->data)->window, CkTensorX(plan, step->inputs[0], chunk),
-                        CkTensorX(plan, step->output, chunk), Arg(plan, step, chunk));
+  if (p->norm) {
+    const float *f, *s;
+
+    CkNormCoefficients(p->norm, &f, &s);
+    plan->lanes->max_pool_affine(&p->window, f, s, CkTensorX(plan, p->norm->inputs[0], chunk), y,
+                                 Arg(plan, step, chunk), p->before + ChunkStart(plan, step, chunk));
+  } else plan->lanes->max_pool(&p->window, CkTensorX(plan, step->inputs[0], chunk), y, Arg(plan, step, chunk));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -10,6 +10,7 @@ start=$SECONDS
 
 if command -v apt-get >/dev/null; then bash "$root/jobs/setup.sh"; fi
 installed=$SECONDS
+processors=$(nproc) # before env.sh: nproc heeds OMP_NUM_THREADS
 . "$root/jobs/env.sh"
 
 log=$(mktemp)
@@ -18,12 +19,12 @@ quietly() { "$@" >"$log" 2>&1 </dev/null || { cat "$log"; exit 1; }; }
 configure=(cmake -S "$root" -B "$build" -G Ninja)
 [ -f "$build/CMakeCache.txt" ] || configure+=(-DCMAKE_BUILD_TYPE=Release -DCLARKIA_TESTS=OFF)
 quietly "${configure[@]}"
-quietly cmake --build "$build" --target clarkia --parallel "$(nproc)"
+quietly cmake --build "$build" --target clarkia --parallel "$processors"
 built=$SECONDS
 
 # One rank for each physical core that this process may use.
 cores=$(lscpu --parse=Core,Socket 2>/dev/null | grep -v '^#' | sort -u | wc -l)
-ranks=$(nproc)
+ranks=$processors
 if [ "$cores" -gt 0 ] && [ "$cores" -lt "$ranks" ]; then ranks=$cores; fi
 clarkia() { mpiexec -n "$ranks" "$build/clarkia" "$@" </dev/null; }
 
@@ -32,7 +33,7 @@ python=python3
 "$python" -c "import h5py, matplotlib" 2>/dev/null || python=/usr/bin/python3
 
 mkdir -p "$out"
-echo "== $ranks ranks; results go to $out"
+echo "== $ranks rank(s); results go to $out"
 clarkia import -data fashion-mnist -output "$out/fashion-mnist.h5"
 clarkia train -data "$out/fashion-mnist.h5" -net small-lenet -dynamics_epochs 3 -output "$out/weights.h5"
 clarkia spectrum -data "$out/fashion-mnist.h5" -data_count 4000 -net small-lenet -state "$out/weights.h5" \

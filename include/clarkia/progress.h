@@ -36,3 +36,5 @@ PetscErrorCode CkMemoryCheck(MPI_Comm comm, double bytes_per_rank, const char wh
 PetscErrorCode CkMemoryLimit(MPI_Comm comm, double *bytes_per_rank);
 /* Peak resident memory of this process so far, bytes. */
 double CkMemoryPeak(void);
+/* Collective: the sum of all ranks' peaks; what ranks of a node share counts once for each that touched it. */
+PetscErrorCode CkMemoryPeakAll(MPI_Comm comm, double *bytes);

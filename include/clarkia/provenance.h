@@ -9,6 +9,8 @@
 /* The BLAS that is loaded, with its kernels where it tells: "OpenBLAS 0.3.21 Zen, 1 thread" or the library's file name.
  */
 const char *CkBLASName(void);
+/* What to set where OpenBLAS has chosen far slower kernels than the processor can run; NULL where it has not. */
+const char *CkBLASAdvice(void);
 /* The widest instruction set that oneDNN uses: "AVX2", "AVX-512 (VNNI)". */
 const char *CkDNNInstructionSet(void);
 /* Revision of the source: "1a2b3c4d5e6f", with "-dirty" after uncommitted changes, or "unknown" outside a checkout. */

@@ -221,6 +221,7 @@ static PetscErrorCode PrintSummary(const Training *t)
 {
   const double seconds = MPI_Wtime() - t->start;
   PetscInt     epoch, step;
+  double       memory;
   char         text[32];
   CkTable      rows;
 
@@ -238,8 +239,9 @@ static PetscErrorCode PrintSummary(const Training *t)
   }
   CkFormatSeconds(seconds, text);
   PetscCall(CkTableRow(rows, "time", "evaluation and writing included", "%s", text));
-  CkFormatBytes(CkMemoryPeak(), text);
-  PetscCall(CkTableRow(rows, "memory", "peak of rank 0", "%s", text));
+  PetscCall(CkMemoryPeakAll(t->comm, &memory));
+  CkFormatBytes(memory, text);
+  PetscCall(CkTableRow(rows, "memory", "sum of all ranks' peaks", "%s", text));
   PetscCall(CkTableRow(rows, "weights in", "", "%s", t->output));
   PetscCall(CkTableDestroy(&rows));
   PetscFunctionReturn(PETSC_SUCCESS);

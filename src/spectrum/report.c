@@ -43,6 +43,7 @@ static PetscErrorCode CostRows(CkSpectrum s, CkTable table)
   static const char *const names[] = {"trace", "assembly", "eigenvalues", "checks", "vectors"};
   char                     total[32], one[32], note[192] = "";
   size_t                   used = 0;
+  double                   memory;
 
   PetscFunctionBeginUser;
   for (int i = 0; i < CK_PHASE_COUNT; ++i) {
@@ -54,6 +55,9 @@ static PetscErrorCode CostRows(CkSpectrum s, CkTable table)
   CkFormatSeconds(s->statistics.seconds, total);
   PetscCall(CkTableRow(table, "passes over the data", "", "%.4g", s->statistics.passes));
   PetscCall(CkTableRow(table, "time", note, "%s", total));
+  PetscCall(CkMemoryPeakAll(s->comm, &memory));
+  CkFormatBytes(memory, total);
+  PetscCall(CkTableRow(table, "memory", "sum of all ranks' peaks", "%s", total));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -95,3 +95,11 @@ double CkMemoryPeak(void)
   if (getrusage(RUSAGE_SELF, &usage)) return 0;
   return 1024. * (double)usage.ru_maxrss;
 }
+
+PetscErrorCode CkMemoryPeakAll(MPI_Comm comm, double *bytes)
+{
+  PetscFunctionBeginUser;
+  *bytes = CkMemoryPeak();
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_SUM, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* dl_iterate_phdr, gethostname */
 #include <clarkia/file.h>
 #include <clarkia/options.h>
+#include <clarkia/progress.h>
 #include <clarkia/provenance.h>
 #include <clarkia/revision.h>
 #include <dlfcn.h>
@@ -64,6 +65,24 @@ const char *CkBLASName(void)
              threads && threads() > 1 ? "s" : "");
   else snprintf(name, sizeof(name), "%s (not OpenBLAS: expect it to be slow)", file);
   return name;
+}
+
+/* OpenBLAS takes the kernels of a processor of 2004 where it does not know the one it runs on. */
+const char *CkBLASAdvice(void)
+{
+  char *(*core)(void);
+
+  *(void **)&core = dlsym(RTLD_DEFAULT, "openblas_get_corename");
+  if (!core || (strcmp(core(), "Prescott") != 0 && strcmp(core(), "Barcelona") != 0)) return NULL;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512bw"))
+    return "OpenBLAS does not know this processor and takes kernels that are several times slower than it can be: set "
+           "OPENBLAS_CORETYPE=SkylakeX (. jobs/env.sh does)";
+  if (__builtin_cpu_supports("avx2"))
+    return "OpenBLAS does not know this processor and takes kernels that are several times slower than it can be: set "
+           "OPENBLAS_CORETYPE=Haswell (. jobs/env.sh does)";
+#endif
+  return NULL;
 }
 
 const char *CkDNNInstructionSet(void)
@@ -165,12 +184,15 @@ static PetscErrorCode WriteMachine(CkFile file)
   char        host[NAME] = "", now[32];
   const char *job = getenv("SLURM_JOB_ID"), *threads = getenv("OMP_NUM_THREADS");
   PetscMPIInt ranks;
+  double      memory;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(PETSC_COMM_WORLD, &ranks));
+  PetscCall(CkMemoryPeakAll(PETSC_COMM_WORLD, &memory));
   (void)gethostname(host, sizeof(host) - 1);
   CkTimeStamp(now);
   PetscCall(CkFileWriteInt(file, "/", "ranks", ranks));
+  PetscCall(CkFileWriteReal(file, "/", "peak_memory", memory));
   PetscCall(CkFileWriteString(file, "/", "threads", threads ? threads : "not set"));
   PetscCall(CkFileWriteString(file, "/", "first_host", host));
   PetscCall(CkFileWriteString(file, "/", "slurm_job", job ? job : ""));

@@ -8,6 +8,8 @@ static const CkZooEntry *const entries[] = {&CkZooMlp,     &CkZooLogistic, &CkZo
 
 static const CkOption options[] = {
   {"net", CK_OPTION_STRING, NULL, 0, 0, NULL, "name of a built-in net; an unknown name gets the list of them"},
+  {"net_classes", CK_OPTION_INT, NULL, 1, 65536, NULL,
+   "outputs of the net, where more are wanted than the data has classes (unset: one a class)"},
   {"net_widths", CK_OPTION_INTS, "64,32", 1, 1e6, NULL, "mlp: widths of the hidden layers"},
   {"net_activation", CK_OPTION_STRING, "relu", 0, 0, "relu|tanh|sigmoid|softplus", "mlp: activation"},
   {"net_batchnorm", CK_OPTION_BOOL, "false", 0, 0, NULL, "mlp: batch norm before each activation"},
@@ -102,13 +104,20 @@ PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt
 
 PetscErrorCode CkNetSetFromOptions(CkNet net, CkShape input, PetscInt classes)
 {
-  char name[PETSC_MAX_PATH_LEN], loss[32];
+  char      name[PETSC_MAX_PATH_LEN], loss[32];
+  PetscInt  outputs;
+  PetscBool more;
 
   PetscFunctionBeginUser;
   PetscCall(CkNetRegisterOptions());
+  PetscCall(CkOptionsGetInt("net_classes", &outputs, &more));
+  CkCheckAll(net->comm, !more || outputs >= classes, PETSC_ERR_ARG_SIZ,
+             "-net_classes %" PetscInt_FMT " is below the %" PetscInt_FMT " classes of the data: leave it out, or keep "
+             "fewer classes (-data_classes_keep)",
+             outputs, classes);
   PetscCall(CkOptionsGetString("net", name, sizeof(name), NULL));
   PetscCall(CkOptionsGetString("net_loss", loss, sizeof(loss), NULL));
-  PetscCall(CkNetSetZoo(net, name, input, classes));
+  PetscCall(CkNetSetZoo(net, name, input, more ? outputs : classes));
   PetscCall(CkNetSetHead(net, strcmp(loss, "mse") ? CK_HEAD_CROSS_ENTROPY : CK_HEAD_MSE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every option file in inputs/ is accepted: its keys exist, its values are in bounds, net and data fit together. Random images of
-# the right shape stand in for the data. One that needs no files is run in full.
+# the right shape stand in for the data, in a file where classes are to be chosen from it. One that needs no files is run in full.
 # Usage: test_inputs.sh <clarkia> <inputs folder>
 set -euo pipefail
 clarkia=$1 inputs=$2
@@ -10,10 +10,13 @@ mkdir "$work/run"
 cd "$work/run"
 log=$work/log
 count=0
+"$clarkia" import -data synthetic -data_shape 1,28,28 -data_classes 10 -data_count 1000 -output "$work/classes.h5" >"$log" 2>&1 ||
+  { cat "$log"; exit 1; }
 for file in "$inputs"/*.yml; do
   name=$(basename "$file" .yml)
   command=${name##*-}
   case $name in
+    *-2-classes-*) data=(-data "$work/classes.h5") ;;
     *mnist*) data=(-data synthetic -data_shape '1,28,28' -data_classes 10 -data_count 60000) ;;
     cifar10*) data=(-data synthetic -data_shape '3,32,32' -data_classes 10 -data_count 10000) ;;
     *) data=() ;;

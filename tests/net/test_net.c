@@ -238,9 +238,11 @@ static void options_shape_the_mlp(void **state)
   assert_int_equal(head, CK_HEAD_MSE);
   OK(CkNetDestroy(&net));
 
-  OK(BuildFromOptions("-net small-fc", &net));
+  OK(BuildFromOptions("-net small-fc -net_classes 12", &net));
   OK(CkNetGetHead(net, &head));
   assert_int_equal(head, CK_HEAD_CROSS_ENTROPY);
+  OK(CkNetGetDimension(net, &d));
+  assert_int_equal(d, 3978 + 2 * 65); /* two more outputs of 64 weights and a bias */
   OK(CkNetDestroy(&net));
 }
 
@@ -252,6 +254,7 @@ static void options_of_other_nets_are_refused(void **state)
   assert_message(BuildFromOptions("-net small-fc -net_widths 10", &net), "-net_widths", "small-fc");
   assert_message(BuildFromOptions("-net logistic -net_dropout 0.1", &net), "-net_dropout", "logistic");
   assert_message(BuildFromOptions("", &net), "-net", "small-lenet");
+  assert_message(BuildFromOptions("-net small-fc -net_classes 9", &net), "-net_classes 9", "10 classes");
 }
 
 /* Graphs that are no nets. */

@@ -1,4 +1,5 @@
 /* D of the analytic losses in closed form: theory, T11-T14, T27, T28 and the definitions of D. */
+#include "gaussian.h"
 #include "matrices.h"
 #include <petscblaslapack.h>
 
@@ -171,6 +172,69 @@ static void noise_at_the_optimum_is_the_hessian(void **state)
   assert_matrix(d, dense, H, 1e-14);
   OK(PetscFree(dense));
   OK(PetscFree(u));
+  Free(&D, &loss);
+}
+
+/* D at x by both routes, the assembled matrix and products with the unit vectors. */
+static void CheckMatrix(CkDiffusion D, CkLoss loss, PetscInt d, const double x[], const double expected[])
+{
+  const double tolerance = 1e-12;
+  double       unit[8] = {0}, *dense;
+  Vec         *units, *columns, layout;
+
+  MoveTo(loss, x);
+  dense = NewDense(D);
+  assert_matrix(d, dense, expected, tolerance);
+  OK(PetscFree(dense));
+  OK(CkLossCreateVec(loss, &layout));
+  OK(VecDuplicateVecs(layout, d, &units));
+  OK(VecDuplicateVecs(layout, d, &columns));
+  for (PetscInt j = 0; j < d; ++j) {
+    unit[j] = 1;
+    SetTestVec(units[j], unit);
+    unit[j] = 0;
+  }
+  OK(CkDiffusionApply(D, d, units, columns));
+  for (PetscInt j = 0; j < d; ++j) {
+    double *column = GetTestEntries(columns[j]);
+
+    for (PetscInt i = 0; i < d; ++i) assert_close(column[i], expected[i * d + j], tolerance, 1);
+    OK(PetscFree(column));
+  }
+  OK(VecDestroyVecs(d, &units));
+  OK(VecDestroyVecs(d, &columns));
+  OK(VecDestroy(&layout));
+}
+
+/* T11 at any point, eq. (C.1): D = A u u' A + (u'A u + sigma^2) A, u = x - x*. */
+static void noise_of_gaussian_least_squares(void **state)
+{
+  enum { d = 3 };
+  const double L[d * d] = {1.2, 0, 0, -0.5, 0.9, 0, 0.3, 0.4, 0.7}, best[d] = {1, -2, 0.5}, sigma = 0.7;
+  const double points[][d] = {{1, -2, 0.5}, {0, 0, 0}, {1.3, -2.8, 1.1}, {-2, 1, -1.5}};
+  double      *a, *y;
+  PetscInt     N;
+  CkLoss       loss;
+  CkDiffusion  D;
+
+  (void)state;
+  NewGaussianData(d, L, best, sigma, &N, &a, &y);
+  OK(CkLossCreate(PETSC_COMM_WORLD, &loss));
+  OK(CkLossSetLinearRegression(loss, d, N, a, y));
+  D = NewDiffusion(loss);
+  for (size_t p = 0; p < PETSC_STATIC_ARRAY_LENGTH(points); ++p) {
+    double A[d * d] = {0}, u[d], Au[d], square = sigma * sigma, expected[d * d];
+
+    for (int i = 0; i < d * d; ++i)
+      for (int j = 0; j < d; ++j) A[i] += L[i / d * d + j] * L[i % d * d + j];
+    for (int i = 0; i < d; ++i) u[i] = points[p][i] - best[i];
+    MultiplyFull(d, A, u, Au);
+    for (int i = 0; i < d; ++i) square += u[i] * Au[i];
+    for (int i = 0; i < d * d; ++i) expected[i] = Au[i / d] * Au[i % d] + square * A[i];
+    CheckMatrix(D, loss, d, points[p], expected);
+  }
+  OK(PetscFree(a));
+  OK(PetscFree(y));
   Free(&D, &loss);
 }
 
@@ -432,6 +496,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(linear_regression_numbers),
   cmocka_unit_test(multiplicative_noise),
   cmocka_unit_test(noise_at_the_optimum_is_the_hessian),
+  cmocka_unit_test(noise_of_gaussian_least_squares),
   cmocka_unit_test(three_definitions_agree),
   cmocka_unit_test(spectra_of_both_matrices),
   cmocka_unit_test(weak_field_inverse),

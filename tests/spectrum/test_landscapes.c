@@ -1,3 +1,4 @@
+#include "gaussian.h"
 #include "problem.h"
 #include <float.h>
 
@@ -70,26 +71,24 @@ static void two_weights_have_rank_one(void **state)
 }
 
 /*
-  T11 without sampling error: coordinates z with the values -sqrt 3, 0 (four times), sqrt 3 and noise +-1 have the
-  moments of Gaussians up to the fifth, so that with a = A^1/2 z, y = sigma e and x* = 0
-    D = A x x' A + (x'A x + sigma^2) A,   here with A = diag, x = (t, 0, 0): diagonal.
+  T11, eq. (C.1) with x* = 0: D = A x x' A + (x'A x + sigma^2) A, diagonal as A is and x = (t, 0, 0).
 */
 static void least_squares_of_gaussian_moments(void **state)
 {
-  enum { d = 3, N = 432 };
-  const double node[] = {-sqrt(3), 0, 0, 0, 0, sqrt(3)}, A[] = {2, 1, 0.25}, sigma = 0.7, t = 0.6;
+  enum { d = 3 };
+  const double A[] = {2, 1, 0.25}, L[] = {sqrt(2), 0, 0, 0, 1, 0, 0, 0, 0.5}, best[d] = {0}, sigma = 0.7, t = 0.6;
   const double x[] = {t, 0, 0}, scale = A[0] * t * t + sigma * sigma;
   const double moving[] = {A[0] * A[0] * t * t + scale * A[0], scale * A[1], scale * A[2]};
   const double optimum[] = {sigma * sigma * A[0], sigma * sigma * A[1], sigma * sigma * A[2]};
-  double       a[N * d], y[N];
+  double      *a, *y;
+  PetscInt     N;
   Problem      p = NewLandscape(PETSC_COMM_WORLD, "");
 
   (void)state;
-  for (int k = 0; k < N; ++k) {
-    for (int i = 0, digits = k / 2; i < d; ++i, digits /= 6) a[k * d + i] = sqrt(A[i]) * node[digits % 6];
-    y[k] = k % 2 ? sigma : -sigma;
-  }
+  NewGaussianData(d, L, best, sigma, &N, &a, &y);
   OK(CkLossSetLinearRegression(p.loss, d, N, a, y));
+  OK(PetscFree(a));
+  OK(PetscFree(y));
   FinishProblem(&p);
   AssertSpectrum(&p, d, optimum, 0); /* x = x*: D = sigma^2 H */
   SetPoint(&p, x);

@@ -18,6 +18,12 @@ typedef struct {
   PetscInt c, h, w;
 } CkShape;
 
+/* For messages: a NaN without the sign that a processor may give it ("nan", not "-nan"). */
+static inline double CkPlainNan(double x)
+{
+  return x != x ? __builtin_fabs(x) : x;
+}
+
 static inline PetscInt CkShapeSize(CkShape s)
 {
   return s.c * s.h * s.w;

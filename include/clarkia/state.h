@@ -17,12 +17,18 @@ PetscErrorCode CkStateInitialize(CkState state, uint64_t seed);
 PetscErrorCode CkStateGetArrays(CkState state, double **weights, double **buffers);
 PetscErrorCode CkStateGetNet(CkState state, CkNet *net);
 /* Collective. Another net's file is a user error that names the first tensor that is missing, of another shape, or too
-   many; so are a NaN or infinity (naming tensor and index), a tensor that is not floating-point and a wrong checksum. A
-   failed read leaves the state as it was. float32 tensors are widened; "num_batches_tracked" ones are passed over. */
+   many; so are a NaN, an infinity or a negative variance (naming tensor and index), a tensor that is not floating-point
+   and a wrong checksum. A failed read leaves the state as it was. float32 tensors are widened; "num_batches_tracked"
+   ones are passed over. */
 PetscErrorCode CkStateRead(CkState state, const char file[]);
 /* Collective, atomic, with provenance, net name, checksum, and epoch and step of the training run as attributes. */
 PetscErrorCode CkStateWrite(CkState state, const char file[], PetscInt epoch, PetscInt step);
 /* Of all weights, then all buffers (CkChecksum()). Not collective. */
 PetscErrorCode CkStateChecksum(CkState state, uint64_t *checksum);
-/* Checks that all weights and buffers are finite; user error naming tensor and index. Collective. */
+/* Checks that all weights and buffers are finite and variances at least 0; user error naming tensor and index.
+   Collective. */
 PetscErrorCode CkStateCheckFinite(CkState state);
+/* The same for arrays of a net, with a limit of absolute values (FLT_MAX where single precision is to hold them).
+   source: "" or "FILE: ", begins the message. Collective on the net's communicator. */
+PetscErrorCode CkNetCheckNumbers(CkNet net, const char source[], double limit, const double weights[],
+                                 const double buffers[]);

@@ -3,6 +3,9 @@
 #include <clarkia/options.h>
 #include <clarkia/progress.h>
 #include <clarkia/rowops.h>
+#include <clarkia/state.h>
+#include <float.h>
+#include <math.h>
 
 #define ENGINE_TYPES "reference|onednn" /* those of engine_types.c */
 
@@ -188,10 +191,26 @@ PetscErrorCode CkEngineView(CkEngine engine, MPI_Comm comm)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A number that float32 cannot hold. */
+static PetscBool HasBeyondFloat(PetscInt n, const double x[])
+{
+  int beyond = 0;
+
+  for (PetscInt i = 0; i < n; ++i) beyond |= !(fabs(x[i]) <= (double)FLT_MAX); /* no branch: vectorised */
+  return (PetscBool)(beyond != 0);
+}
+
 PetscErrorCode CkEngineSetPoint(CkEngine engine, const double weights[], const double buffers[])
 {
+  PetscInt nbuffers;
+
   PetscFunctionBeginUser;
   CHECK_SETUP(engine);
+  PetscCall(CkNetGetBuffers(engine->net, &nbuffers));
+  /* every rank holds the same point and comes to the check, or none does */
+  if (engine->type->precision == CK_FLOAT32 &&
+      (HasBeyondFloat(engine->d, weights) || HasBeyondFloat(nbuffers, buffers)))
+    PetscCall(CkNetCheckNumbers(engine->net, "", (double)FLT_MAX, weights, buffers));
   engine->loaded = 0;
   engine->columns = 0; /* a variant's columns depend on the point */
   engine->rows = PETSC_FALSE;

@@ -137,7 +137,7 @@ static PetscErrorCode CheckTrainingPairs(CkLoss loss, const CkBatch *batch, cons
       CkCheckAll(loss->comm, PETSC_FALSE, PETSC_ERR_FP,
                  "the loss of sample %" PetscInt_FMT " is %g in training (epoch %" PetscInt_FMT ", step %" PetscInt_FMT
                  "): %s",
-                 sample, pairs[2 * k], batch->epoch, batch->step, remedy);
+                 sample, CkPlainNan(pairs[2 * k]), batch->epoch, batch->step, remedy);
     if (pairs[2 * k + 1] == OUT_OF_RANGE)
       CkCheckAll(loss->comm, PETSC_FALSE, PETSC_ERR_FP,
                  "the gradient of the training batch (epoch %" PetscInt_FMT ", step %" PetscInt_FMT

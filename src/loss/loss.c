@@ -134,7 +134,7 @@ static PetscErrorCode UsePoint(CkLoss loss)
     else PetscCall(PetscSNPrintf(text, sizeof(text), "weight %" PetscInt_FMT, bad));
     CkCheckAll(loss->comm, PETSC_FALSE, PETSC_ERR_FP,
                "%s is %g: the weights must be finite; if training made them so, lower the learning rate", text,
-               loss->x[bad]);
+               CkPlainNan(loss->x[bad]));
   }
   PetscCall(loss->type->setpoint(loss));
   PetscFunctionReturn(PETSC_SUCCESS);

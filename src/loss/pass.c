@@ -86,7 +86,7 @@ PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[])
     PetscCall(CkLossGather(loss, V[j], v));
     bad = CkFirstNonFinite(d, v);
     PetscCheck(bad < 0, loss->comm, PETSC_ERR_FP, "Entry %" PetscInt_FMT " of column %" PetscInt_FMT " is %g", bad, j,
-               v[bad]);
+               CkPlainNan(v[bad]));
     for (size_t i = 0; i < d; ++i) square += (long double)v[i] * v[i];
     pass->norms[j] = (double)sqrtl(square);
   }
@@ -159,7 +159,7 @@ static void BlameSample(CkPass pass, PetscInt k, const char what[], double value
   CkVerdictFail(&pass->verdict, PETSC_ERR_FP,
                 "the %s of sample %" PetscInt_FMT " is %g: look at the sample (data) and at the weights; if training "
                 "led here, lower the learning rate",
-                what, pass->index[k], value);
+                what, pass->index[k], CkPlainNan(value));
 }
 
 /* The sum of the block that holds this round's tile left the range of exact sums: looks for the sample, tile by tile.

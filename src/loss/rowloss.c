@@ -71,7 +71,7 @@ PetscErrorCode CkRowLossCopy(CkLoss loss, const char what[], size_t n, const dou
 
   PetscFunctionBeginUser;
   CkCheckAll(loss->comm, bad < 0, PETSC_ERR_FP, "%s of the %s loss: number %" PetscInt_FMT " is %g", what,
-             loss->type->name, bad, values[PetscMax(bad, 0)]);
+             loss->type->name, bad, CkPlainNan(values[PetscMax(bad, 0)]));
   PetscCall(PetscMalloc1(n, copy));
   PetscCall(PetscArraycpy(*copy, values, n));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -2,16 +2,30 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+void CkNetShapeHint(CkNet net, char text[], size_t length)
+{
+  const CkShape need = net->made_for, have = net->nlayers ? net->layers[0].out : (CkShape){0, 0, 0};
+
+  text[0] = '\0';
+  if (need.c == 0 || (need.c == have.c && need.h == have.h && need.w == have.w)) return;
+  snprintf(text, length,
+           "; %s is made for samples of %" PetscInt_FMT " x %" PetscInt_FMT " x %" PetscInt_FMT
+           ": take such data (synthetic: -data_shape %" PetscInt_FMT ",%" PetscInt_FMT ",%" PetscInt_FMT
+           "), or another -net",
+           net->name, need.c, need.h, need.w, need.c, need.h, need.w);
+}
+
 void CkLayerFail(CkNet net, const CkLayer *layer, CkVerdict *verdict, const char format[], ...)
 {
-  char    text[512];
+  char    text[512], hint[192];
   va_list arguments;
 
   va_start(arguments, format);
   vsnprintf(text, sizeof(text), format, arguments);
   va_end(arguments);
-  CkVerdictFail(verdict, PETSC_ERR_ARG_SIZ, "%s: layer %s (%s) %s", net->name, layer->name,
-                CkLayerTypeName(layer->type), text);
+  CkNetShapeHint(net, hint, sizeof(hint));
+  CkVerdictFail(verdict, PETSC_ERR_ARG_SIZ, "%s: layer %s (%s) %s%s", net->name, layer->name,
+                CkLayerTypeName(layer->type), text, hint);
 }
 
 void CkLayerWindow(CkNet net, CkLayer *layer, CkVerdict *verdict)

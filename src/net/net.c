@@ -150,6 +150,7 @@ static PetscErrorCode CheckGraph(CkNet net)
   const PetscInt least = net->head == CK_HEAD_CROSS_ENTROPY ? 2 : 1;
   PetscBool     *used;
   PetscInt       idle = -1;
+  char           hint[192];
 
   PetscFunctionBeginUser;
   PetscCall(PetscCalloc1(net->nlayers, &used));
@@ -158,12 +159,13 @@ static PetscErrorCode CheckGraph(CkNet net)
   for (PetscInt i = 0; i + 1 < net->nlayers && idle < 0; ++i)
     if (!used[i]) idle = i;
   PetscCall(PetscFree(used));
+  CkNetShapeHint(net, hint, sizeof(hint));
   CkCheckAll(net->comm, idle < 0, PETSC_ERR_ARG_WRONG, "%s: the output of layer %s is not used", net->name,
              net->layers[idle < 0 ? 0 : idle].name);
   CkCheckAll(net->comm, last->out.h == 1 && last->out.w == 1 && last->out.c >= least, PETSC_ERR_ARG_SIZ,
              "%s: the last layer, %s, must give at least %" PetscInt_FMT
-             " class scores, a vector; it gives %" PetscInt_FMT " x %" PetscInt_FMT " x %" PetscInt_FMT,
-             net->name, last->name, least, last->out.c, last->out.h, last->out.w);
+             " class scores, a vector; it gives %" PetscInt_FMT " x %" PetscInt_FMT " x %" PetscInt_FMT "%s",
+             net->name, last->name, least, last->out.c, last->out.h, last->out.w, hint);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

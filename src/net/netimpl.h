@@ -9,6 +9,7 @@ struct _p_CkNet {
   MPI_Comm     comm;
   PetscInt     references;
   char        *name;
+  CkShape      made_for; /* set by the zoo's builders: the input they are made for, for messages; {0, 0, 0}: any */
   PetscBool    setup;
   CkHead       head;
   PetscInt     nlayers, room_layers;
@@ -39,6 +40,8 @@ extern const CkLayerKind CkLayerKindInput, CkLayerKindDense, CkLayerKindConv, Ck
   CkLayerKindTanh, CkLayerKindSigmoid, CkLayerKindSoftplus, CkLayerKindMaxPool, CkLayerKindAvgPool,
   CkLayerKindGlobalAvgPool, CkLayerKindDropout, CkLayerKindFlatten, CkLayerKindAdd, CkLayerKindConcat;
 
+/* "; small-allcnn is made for ...", or "" where the net takes any shape or has the one it is made for. */
+void CkNetShapeHint(CkNet net, char text[], size_t length);
 /* Records "net: layer name (kind) needs ..." ; the format says what is needed and what is there. */
 void CkLayerFail(CkNet net, const CkLayer *layer, CkVerdict *verdict, const char format[], ...)
   PETSC_ATTRIBUTE_FORMAT(4, 5);

@@ -2,6 +2,7 @@
 #include <clarkia/file.h>
 #include <clarkia/random.h>
 #include <clarkia/state.h>
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -120,35 +121,52 @@ static void IndexText(const CkParameter *p, PetscInt i, char text[], size_t leng
   if (used < length) snprintf(text + used, length - used, "]");
 }
 
-/* source: "" or "FILE: ", to begin the message with */
-static PetscErrorCode CheckFinite(CkState state, const char source[], double weights[], double buffers[])
+/* Number i of a tensor is what it may be. */
+static void CheckNumber(const CkParameter *p, PetscInt i, double x, const char source[], double limit,
+                        CkVerdict *verdict)
+{
+  const PetscBool negative = (PetscBool)(p->role == CK_ROLE_VARIANCE && x < 0);
+  char            where[128];
+
+  if (fabs(x) <= limit && !negative) return; /* false for NaN */
+  IndexText(p, i, where, sizeof(where));
+  if (!isfinite(x))
+    CkVerdictFail(verdict, PETSC_ERR_FP, "%stensor %s%s is %g, not a finite number", source, p->name, where,
+                  CkPlainNan(x));
+  else if (negative)
+    CkVerdictFail(verdict, PETSC_ERR_FP, "%stensor %s%s is %g: a variance is at least 0", source, p->name, where, x);
+  else
+    CkVerdictFail(verdict, PETSC_ERR_FP,
+                  "%stensor %s%s is %g, beyond the range of this engine's single precision (%.3g): take -engine "
+                  "reference, or other weights",
+                  source, p->name, where, x, limit);
+}
+
+PetscErrorCode CkNetCheckNumbers(CkNet net, const char source[], double limit, const double weights[],
+                                 const double buffers[])
 {
   const CkParameter *parameters;
+  MPI_Comm           comm;
   PetscInt           n;
   CkVerdict          verdict = {0};
 
   PetscFunctionBeginUser;
-  PetscCall(CkNetGetParameters(state->net, &n, &parameters));
+  PetscCall(CkNetGetComm(net, &comm));
+  PetscCall(CkNetGetParameters(net, &n, &parameters));
   for (PetscInt t = 0; t < n && !verdict.code; ++t) {
-    const double *x = Tensor(&parameters[t], weights, buffers);
+    const CkParameter *p = &parameters[t];
+    const double      *x = (p->trainable ? weights : buffers) + p->offset;
 
-    for (PetscInt i = 0; i < parameters[t].size && !verdict.code; ++i) {
-      char where[128];
-
-      if (isfinite(x[i])) continue;
-      IndexText(&parameters[t], i, where, sizeof(where));
-      CkVerdictFail(&verdict, PETSC_ERR_FP, "%stensor %s%s is %g, not a finite number", source, parameters[t].name,
-                    where, x[i]);
-    }
+    for (PetscInt i = 0; i < p->size && !verdict.code; ++i) CheckNumber(p, i, x[i], source, limit, &verdict);
   }
-  PetscCall(CkCheckVerdict(state->comm, &verdict));
+  PetscCall(CkCheckVerdict(comm, &verdict));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkStateCheckFinite(CkState state)
 {
   PetscFunctionBeginUser;
-  PetscCall(CheckFinite(state, "", state->weights, state->buffers));
+  PetscCall(CkNetCheckNumbers(state->net, "", DBL_MAX, state->weights, state->buffers));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -230,7 +248,7 @@ PetscErrorCode CkStateWrite(CkState state, const char name[], PetscInt epoch, Pe
   PetscErrorCode ierr;
 
   PetscFunctionBeginUser;
-  PetscCall(CheckFinite(state, "", state->weights, state->buffers));
+  PetscCall(CkStateCheckFinite(state));
   PetscCall(CkFileCreate(state->comm, name, &file));
   ierr = WriteFile(state, file, epoch, step);
   PetscCall(CkFileDestroy(&file));
@@ -348,7 +366,7 @@ static PetscErrorCode ReadFile(CkState state, CkFile file, const char name[], do
   }
   PetscCall(CheckStoredSum(state, file, name, weights, buffers));
   PetscCall(PetscSNPrintf(source, sizeof(source), "%s: ", name));
-  PetscCall(CheckFinite(state, source, weights, buffers));
+  PetscCall(CkNetCheckNumbers(state->net, source, DBL_MAX, weights, buffers));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

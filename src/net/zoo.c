@@ -117,6 +117,10 @@ PetscErrorCode CkNetSetFromOptions(CkNet net, CkShape input, PetscInt classes)
              outputs, classes);
   PetscCall(CkOptionsGetString("net", name, sizeof(name), NULL));
   PetscCall(CkOptionsGetString("net_loss", loss, sizeof(loss), NULL));
+  CkCheckAll(
+    net->comm, (more ? outputs : classes) > 1 || !strcmp(loss, "mse"), PETSC_ERR_ARG_SIZ,
+    "the data have only one class, and the cross-entropy of one class is 0 whatever the weights: keep at least 2 "
+    "classes (-data_classes_keep, -data_classes), give more outputs with -net_classes, or take -net_loss mse");
   PetscCall(CkNetSetZoo(net, name, input, more ? outputs : classes));
   PetscCall(CkNetSetHead(net, strcmp(loss, "mse") ? CK_HEAD_CROSS_ENTROPY : CK_HEAD_MSE));
   PetscFunctionReturn(PETSC_SUCCESS);

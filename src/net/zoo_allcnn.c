@@ -9,6 +9,7 @@ static PetscErrorCode Build(CkNet net, CkShape input, PetscInt classes, const Ck
   CkChain               chain;
 
   PetscFunctionBeginUser;
+  net->made_for = (CkShape){3, 32, 32};
   PetscCall(CkChainBegin(&chain, net, input));
   for (int i = 0; i < 8; ++i) {
     PetscCall(CkChainConv(&chain, channels[i], 3, stride[i], 1));

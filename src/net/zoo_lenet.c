@@ -8,6 +8,7 @@ static PetscErrorCode Build(CkNet net, CkShape input, PetscInt classes, const Ck
   CkChain               chain;
 
   PetscFunctionBeginUser;
+  net->made_for = (CkShape){1, 28, 28};
   PetscCall(CkChainBegin(&chain, net, input));
   for (int i = 0; i < 2; ++i) {
     PetscCall(CkChainConv(&chain, channels[i], 5, 1, 0));

@@ -101,6 +101,33 @@ static void a_bad_point_names_its_tensor(void **state)
   }
 }
 
+/* A finite weight that single precision cannot hold is named by an engine that casts it, and by no other. */
+static void a_point_beyond_single_precision_names_its_tensor(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < TEST_LOSSES; ++i) {
+    TestLoss    t = NewTestLoss(PETSC_COMM_WORLD, &test_losses[i], 3);
+    CkPrecision precision;
+    Vec         x;
+
+    OK(CkLossGetPrecision(t.loss, &precision));
+    OK(CkLossCreateVec(t.loss, &x));
+    OK(VecSetValue(x, 1, 1e39, INSERT_VALUES));
+    OK(VecAssemblyBegin(x));
+    OK(VecAssemblyEnd(x));
+    if (t.net && precision == CK_FLOAT32) {
+      const CkParameter *p;
+      PetscInt           n;
+
+      OK(CkNetGetParameters(t.net, &n, &p));
+      assert_error_says(p[0].name, CkLossSetPoint(t.loss, x));
+      assert_error_says("single precision", CkLossSetPoint(t.loss, x));
+    } else OK(CkLossSetPoint(t.loss, x));
+    OK(VecDestroy(&x));
+    FreeTestLoss(&t);
+  }
+}
+
 /* What has no meaning in training mode says why; derivatives that do not exist yet say so. */
 static void training_mode_is_refused_with_the_reason(void **state)
 {
@@ -177,6 +204,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(an_infinite_loss_names_its_sample),
   cmocka_unit_test(a_bad_gradient_names_its_sample),
   cmocka_unit_test(a_bad_point_names_its_tensor),
+  cmocka_unit_test(a_point_beyond_single_precision_names_its_tensor),
   cmocka_unit_test(training_mode_is_refused_with_the_reason),
   cmocka_unit_test(misuse_is_refused),
   cmocka_unit_test(data_must_fit_the_net),

@@ -183,8 +183,9 @@ static void shapes_that_do_not_fit_are_named(void **state)
   (void)state;
   assert_message(BuildZoo("small-lenet", pooled, 10), "small-lenet", "conv2", "5 x 5", "8 x 1 x 1");
   assert_message(BuildZoo("small-lenet", (CkShape){1, 4, 28}, 10), "small-lenet", "conv1", "5 x 5", "1 x 4 x 28");
-  assert_message(BuildZoo("small-allcnn", mnist, 10), "small-allcnn", "avgpool1", "8 x 8", "10 x 7 x 7");
-  assert_message(BuildZoo("small-allcnn", (CkShape){3, 64, 64}, 10), "avgpool1", "10 x 2 x 2");
+  assert_message(BuildZoo("small-allcnn", mnist, 10), "small-allcnn", "avgpool1", "8 x 8", "10 x 7 x 7",
+                 "-data_shape 3,32,32");
+  assert_message(BuildZoo("small-allcnn", (CkShape){3, 64, 64}, 10), "avgpool1", "10 x 2 x 2", "-data_shape 3,32,32");
   assert_message(BuildZoo("small-fc", (CkShape){0, 7, 7}, 10), "small-fc", "input", "0 x 7 x 7");
   assert_message(BuildZoo("small-fc", pooled, 1), "small-fc", "fc2", "2 class scores", "1 x 1 x 1");
   assert_message(BuildZoo("small-fc", (CkShape){1, 50000, 50000}, 10), "small-fc", "input");
@@ -257,6 +258,29 @@ static void options_of_other_nets_are_refused(void **state)
   assert_message(BuildFromOptions("-net small-fc -net_classes 9", &net), "-net_classes 9", "10 classes");
 }
 
+/* Cross-entropy needs two classes; squares do with one, and -net_classes can add some. */
+static void data_of_one_class_are_refused(void **state)
+{
+  static const char *const good[] = {"-net logistic -net_loss mse", "-net logistic -net_classes 2"};
+  CkNet                    net;
+
+  (void)state;
+  OK(PetscOptionsClear(NULL));
+  OK(PetscOptionsInsertString(NULL, "-net logistic"));
+  OK(CkNetCreate(PETSC_COMM_WORLD, &net));
+  assert_message(CkNetSetFromOptions(net, pooled, 1), "only one class", "-data_classes_keep", "-net_classes");
+  OK(CkNetDestroy(&net));
+  for (int i = 0; i < 2; ++i) {
+    OK(PetscOptionsClear(NULL));
+    OK(PetscOptionsInsertString(NULL, good[i]));
+    OK(CkNetCreate(PETSC_COMM_WORLD, &net));
+    OK(CkNetSetFromOptions(net, pooled, 1));
+    OK(CkNetSetUp(net));
+    OK(CkNetDestroy(&net));
+  }
+  OK(PetscOptionsClear(NULL));
+}
+
 /* Graphs that are no nets. */
 static void broken_graphs_are_refused(void **state)
 {
@@ -317,6 +341,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(unknown_nets_are_named),
   cmocka_unit_test(options_shape_the_mlp),
   cmocka_unit_test(options_of_other_nets_are_refused),
+  cmocka_unit_test(data_of_one_class_are_refused),
   cmocka_unit_test(broken_graphs_are_refused),
   cmocka_unit_test(too_many_weights_are_refused),
   cmocka_unit_test(owners_are_counted),

@@ -153,7 +153,7 @@ static void states_come_back(void **unused)
 }
 
 /* What is wrong with the file that WriteOther() writes for a tiny-fc of 7 inputs and 3 classes. */
-typedef enum { FLOAT32, COUNTED, MISSING, SHAPE, RANK, EXTRA, INTEGER, NAN_INSIDE, NO_STATE, CHECKSUM } Fault;
+typedef enum { FLOAT32, COUNTED, MISSING, SHAPE, RANK, EXTRA, INTEGER, NAN_INSIDE, NEGATIVE, NO_STATE, CHECKSUM } Fault;
 
 static void WriteTensor(CkFile file, const CkParameter *p, Fault fault)
 {
@@ -172,7 +172,8 @@ static void WriteTensor(CkFile file, const CkParameter *p, Fault fault)
   if (affected && fault == INTEGER) type = CK_I32;
   OK(PetscCalloc3(2 * p->size, &x, 2 * p->size, &single, 2 * p->size, &whole));
   for (PetscInt i = 0; i < p->size; ++i) single[i] = (float)(x[i] = 1.5 + (double)i);
-  if (affected && fault == NAN_INSIDE) x[2] = NAN;
+  if (affected && fault == NAN_INSIDE) x[2] = -NAN;
+  if (!strcmp(p->name, "bn1.running_var") && fault == NEGATIVE) x[5] = -0.25;
   OK(PetscSNPrintf(path, sizeof(path), "/state/%s", p->name));
   OK(CkFileWriteAll(file, path, type, rank, shape,
                     type == CK_F64 ? (void *)x : (type == CK_F32 ? (void *)single : (void *)whole), "1", "a tensor"));
@@ -212,7 +213,8 @@ static void other_files_are_judged(void **unused)
     {RANK, {"bn1.running_mean", "16 x 1", "16"}},
     {EXTRA, {"bn2.weight", "not in the net", "tiny-fc"}},
     {INTEGER, {"bn1.running_mean", "integers", ""}},
-    {NAN_INSIDE, {"bn1.running_mean[2]", "nan", "state_b_np"}},
+    {NAN_INSIDE, {"bn1.running_mean[2]", "is nan,", "state_b_np"}},
+    {NEGATIVE, {"bn1.running_var[5]", "is -0.25", "at least 0"}},
     {NO_STATE, {"/state", "state_b_np", ""}},
     {CHECKSUM, {"checksum", "0123456789abcdef", "state_b_np"}},
   };
@@ -280,6 +282,11 @@ static void numbers_that_are_not_finite_are_named(void **unused)
   OK(CkStateInitialize(state, 8));
   b[9] = -INFINITY;
   assert_message(CkStateCheckFinite(state), "bn1.running_var[1]", "inf");
+  OK(CkStateInitialize(state, 8));
+  x[208 + 16 + 25 * 8 + 7] = -4e38;
+  OK(CkStateCheckFinite(state));
+  assert_message(CkNetCheckNumbers(net, "FILE: ", 3.4e38, x, b), "FILE: tensor conv2.weight[1,0,1,2]", "-4e+38",
+                 "-engine reference");
   OK(CkStateDestroy(&state));
   OK(CkNetDestroy(&net));
 }

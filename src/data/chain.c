@@ -8,9 +8,10 @@
 
 /* ---- choice ---- */
 
-static PetscBool HasTransform(CkData data, const char name[])
+/* Among the transforms first .. last. */
+static PetscBool HasTransform(CkData data, const char name[], PetscInt first, PetscInt last)
 {
-  for (PetscInt i = 0; i < data->ntransforms; ++i)
+  for (PetscInt i = first; i < last; ++i)
     if (strcmp(data->transforms[i]->ops->name, name) == 0) return PETSC_TRUE;
   return PETSC_FALSE;
 }
@@ -25,9 +26,12 @@ static PetscErrorCode AddTransform(CkData data, const char name[])
 
   PetscFunctionBeginUser;
   PetscCall(CkTransformNames(known, sizeof(known)));
-  CkCheckAll(data->comm, !HasTransform(data, name), PETSC_ERR_USER_INPUT,
-             "transform %s is asked for twice, or stands behind the numbers of %.256s already; leave it out", name,
-             data->settings.path);
+  CkCheckAll(data->comm, !HasTransform(data, name, 0, data->ndone), PETSC_ERR_USER_INPUT,
+             "-data_transform %s: the samples of %.256s have been through %s already, at their import; leave it out",
+             name, data->settings.path, name);
+  CkCheckAll(data->comm, !HasTransform(data, name, data->ndone, n), PETSC_ERR_USER_INPUT,
+             "-data_transform names %s twice%s", name,
+             strcmp(name, "pool") ? "" : " (-data_pool puts it first by itself)");
   CkCheckAll(data->comm, n < CK_MAX_TRANSFORMS, PETSC_ERR_USER_INPUT, "-data_transform: more than %d transforms",
              CK_MAX_TRANSFORMS);
   PetscCall(CkTransformCreate(data->comm, name, &t));

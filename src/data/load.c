@@ -90,7 +90,7 @@ static void CheckFinite(CkData data, const Share *share, CkVerdict *verdict)
                       "%.512s: sample %" PetscInt64_FMT ", feature %zu (channel %zu, row %zu, column %zu) is %g; all "
                       "must be finite",
                       data->settings.path, RowOf(&data->selection, i), j, j / (size_t)(s.h * s.w),
-                      j / (size_t)s.w % (size_t)s.h, j % (size_t)s.w, (double)x[j]);
+                      j / (size_t)s.w % (size_t)s.h, j % (size_t)s.w, CkPlainNan((double)x[j]));
   }
 }
 

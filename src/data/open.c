@@ -121,16 +121,34 @@ PetscErrorCode CkDataOpenSplit(CkData data, PetscBool *exists)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A split that the source does not have: what was looked for, or how it would be named. */
+static void FailMissing(CkData data, CkVerdict *verdict)
+{
+  const CkReaderOps *ops = data->reader->ops;
+  const char        *path = data->settings.path, *split = data->test ? "test" : "training";
+  const char        *other = data->test ? "train" : "test";
+
+  if (CkReaderIsDirectory(path))
+    CkVerdictFail(verdict, PETSC_ERR_USER_INPUT,
+                  "%.256s has no %s split of format %s: the folder has no %s; check the path, or take the other split "
+                  "(-data_split %s)",
+                  path, split, ops->name, ops->files[data->test] ? ops->files[data->test] : "such files", other);
+  else
+    CkVerdictFail(verdict, PETSC_ERR_USER_INPUT,
+                  "%.256s has no %s split (format %s); %stake the other one (-data_split %s)", path, split, ops->name,
+                  data->test && strstr(ops->keys, " test ") ? "name its file with -data_test, or " : "", other);
+}
+
 PetscErrorCode CkDataOpen(CkData data)
 {
+  CkVerdict verdict = {0};
   PetscBool exists;
 
   PetscFunctionBeginUser;
   if (data->opened) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CkDataOpenSplit(data, &exists));
-  CkCheckAll(data->comm, exists, PETSC_ERR_USER_INPUT,
-             "%.256s has no %s split (format %s); name its files with -data_test, or take the other split",
-             data->settings.path, data->test ? "test" : "training", data->reader->ops->name);
+  if (!exists) FailMissing(data, &verdict);
+  PetscCall(CkCheckVerdict(data->comm, &verdict));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

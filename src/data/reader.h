@@ -14,6 +14,8 @@ typedef struct {
   const char *name;    /* -data_format */
   const char *summary; /* what it reads, for messages */
   const char *keys;    /* those of -data_<key> for single formats that it heeds, " labels test "; others are refused */
+  const char
+    *files[2]; /* what it looks for in a folder, training and test split, for messages; NULL: reads no folder */
   /* Does this source look like the format? A look at names and first bytes, on rank 0 only; never fails. */
   PetscBool (*probe)(const CkDataSettings *settings);
   /* Fills the header below. Collective. */
@@ -42,6 +44,7 @@ struct _p_CkReader {
   char     **names; /* [classes], owned; NULL: numbers */
   char       title[256];
   char       noun[16];      /* "images", "rows" */
+  char       checksum[32];  /* of the whole split, as CkDataComputeChecksum(), stored with it; "": not known */
   PetscInt64 rows_per_read; /* 0: any; a reader that cannot seek wants few large reads */
   PetscBool  transformed;   /* the file says which transforms stand behind its numbers: CkDataReadTransforms() */
   void      *context;
@@ -69,6 +72,8 @@ PetscBool CkReaderIsDirectory(const char path[]);
 void CkReaderBaseName(const char path[], char name[256]);
 
 /* reader_idx.c: the four MNIST-named files of a directory; also the whole of the fashion-mnist reader. */
+#define CK_IDX_TRAINING_FILES "train-images-idx3-ubyte and train-labels-idx1-ubyte, plain or .gz"
+#define CK_IDX_TEST_FILES "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, plain or .gz"
 PetscErrorCode CkIdxOpenDirectory(CkReader reader, const char dir[], CkVerdict *verdict);
 PetscErrorCode CkIdxLabels(CkReader reader, PetscInt64 first, PetscInt64 count, int32_t labels[], CkVerdict *verdict);
 PetscErrorCode CkIdxFeatures(CkReader reader, PetscInt64 first, PetscInt64 count, void *features, CkVerdict *verdict);

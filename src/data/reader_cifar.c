@@ -14,6 +14,8 @@
 */
 #define PIXELS 3072
 #define MAX_FILES 64
+#define CIFAR_TRAINING_FILES "data_batch_*.bin or train*.bin"
+#define CIFAR_TEST_FILES "test_batch*.bin or test*.bin"
 /* Records read at once where labels have to be picked out of them. */
 #define BATCH 256
 
@@ -150,7 +152,7 @@ static PetscErrorCode CifarOpen(CkReader reader, PetscInt label_bytes, CkVerdict
   context->label_at = label_bytes == 2 && fine ? 1 : 0;
   CifarListPaths(context, reader->settings, reader->test, verdict);
   if (context->nfiles == 0 && !reader->test)
-    CkVerdictFail(verdict, PETSC_ERR_FILE_OPEN, "%.512s: has no CIFAR files (data_batch_*.bin or train*.bin)",
+    CkVerdictFail(verdict, PETSC_ERR_FILE_OPEN, "%.512s: has no CIFAR files (" CIFAR_TRAINING_FILES ")",
                   reader->settings->path);
   if (verdict->code || context->nfiles == 0) PetscFunctionReturn(PETSC_SUCCESS);
   CifarOpenFiles(context, &reader->samples, verdict);
@@ -297,6 +299,7 @@ static PetscBool Probe100(const CkDataSettings *settings)
 const CkReaderOps CkReaderCifar10 = {.name = "cifar10",
                                      .summary = "CIFAR-10 binary files",
                                      .keys = " test ",
+                                     .files = {CIFAR_TRAINING_FILES, CIFAR_TEST_FILES},
                                      .probe = Probe10,
                                      .open = Open10,
                                      .labels = Labels,
@@ -306,6 +309,7 @@ const CkReaderOps CkReaderCifar10 = {.name = "cifar10",
 const CkReaderOps CkReaderCifar100 = {.name = "cifar100",
                                       .summary = "CIFAR-100 binary files",
                                       .keys = " test cifar_labels ",
+                                      .files = {CIFAR_TRAINING_FILES, CIFAR_TEST_FILES},
                                       .probe = Probe100,
                                       .open = Open100,
                                       .labels = Labels,

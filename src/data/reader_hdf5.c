@@ -30,7 +30,7 @@ static void Hdf5CheckFeatures(CkReader reader, const char name[], CkType type, i
 {
   if (rank != 4 || (type != CK_U8 && type != CK_F32)) {
     CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
-                  "%s: /%s must be uint8 or float32 [N, C, H, W]; it has %d axes and another type or shape", name,
+                  "%s: %s must be uint8 or float32 [N, C, H, W]; it has %d axes and another type or shape", name,
                   ((Hdf5Context *)reader->context)->features, rank);
     return;
   }
@@ -61,6 +61,28 @@ static PetscErrorCode Hdf5ReadNames(CkReader reader, CkFile file, CkVerdict *ver
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The checksum may be missing: an edited file. */
+static PetscErrorCode Hdf5ReadAttributes(CkReader reader, CkFile file, PetscInt64 *version, PetscInt64 *classes,
+                                         CkVerdict *verdict)
+{
+  static const char *const names[] = {"format_version", "classes", "title", "noun"};
+  PetscBool                found[4], summed;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileReadInt(file, "/", "format_version", version, &found[0]));
+  PetscCall(CkFileReadInt(file, "/", "classes", classes, &found[1]));
+  PetscCall(CkFileReadString(file, "/", "title", reader->title, sizeof(reader->title), &found[2]));
+  PetscCall(CkFileReadString(file, "/", "noun", reader->noun, sizeof(reader->noun), &found[3]));
+  PetscCall(CkFileReadString(file, reader->test ? "/test" : "/", "data_checksum", reader->checksum,
+                             sizeof(reader->checksum), &summed));
+  if (!summed) reader->checksum[0] = '\0';
+  for (int i = 0; i < 4; ++i)
+    if (!found[i])
+      CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED, "%s: has no attribute %s; import the data again",
+                    reader->settings->path, names[i]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Hdf5ReadHeader(CkReader reader, CkFile file, CkVerdict *verdict)
 {
   const char *const name = reader->settings->path;
@@ -72,10 +94,7 @@ static PetscErrorCode Hdf5ReadHeader(CkReader reader, CkFile file, CkVerdict *ve
   PetscFunctionBeginUser;
   PetscCall(CkFileGetDataset(file, context->features, &type, &rank, shape));
   PetscCall(CkFileGetDataset(file, context->labels, &ltype, &lrank, lshape));
-  PetscCall(CkFileReadInt(file, "/", "format_version", &version, NULL));
-  PetscCall(CkFileReadInt(file, "/", "classes", &classes, NULL));
-  PetscCall(CkFileReadString(file, "/", "title", reader->title, sizeof(reader->title), NULL));
-  PetscCall(CkFileReadString(file, "/", "noun", reader->noun, sizeof(reader->noun), NULL));
+  PetscCall(Hdf5ReadAttributes(reader, file, &version, &classes, verdict));
   if (version != CK_DATA_VERSION)
     CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
                   "%s: format_version is %" PetscInt64_FMT ", this program reads %d; import the data again", name,

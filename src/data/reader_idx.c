@@ -35,6 +35,11 @@ static void IdxOpen(IdxFile *idx, const char name[], int min_rank, int max_rank,
 
   CkStreamOpen(&idx->stream, name, verdict);
   CkStreamRead(&idx->stream, 0, 4, magic, verdict);
+  if (!verdict->code && min_rank > 1 && BigEndian32(magic) == (IDX_U8 << 8 | 1))
+    CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
+                  "%s: is an IDX file of labels; give the file of images there, and this one with -data_labels (test "
+                  "split: -data_test_labels)",
+                  name);
   if (verdict->code) return;
   idx->type = magic[2];
   idx->rank = magic[3];
@@ -191,11 +196,16 @@ static PetscErrorCode Open(CkReader reader, CkVerdict *verdict)
   }
   if (reader->test && !s->test[0]) PetscFunctionReturn(PETSC_SUCCESS);
   CkReaderBaseName(images, reader->title);
-  if (labels[0])
+  if (labels[0]) {
     PetscCall(IdxOpenFiles(reader, images, labels, reader->test && s->labels[0] ? s->labels : NULL, verdict));
-  else
+  } else { /* a file that is none of images needs something else */
+    IdxFile idx = {0};
+
+    IdxOpen(&idx, images, 2, 4, verdict);
+    CkStreamClose(&idx.stream);
     CkVerdictFail(verdict, PETSC_ERR_USER_INPUT, "%.512s: an IDX file of images needs its labels: give %s FILE", images,
                   reader->test ? "-data_test_labels" : "-data_labels");
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -213,6 +223,7 @@ static PetscBool Probe(const CkDataSettings *settings)
   CkStreamOpen(&stream, settings->path, &verdict);
   CkStreamRead(&stream, 0, 4, magic, &verdict);
   CkStreamClose(&stream);
+  if (verdict.code && stream.gzip) return PETSC_TRUE; /* damaged: reading it says how */
   return (PetscBool)(!verdict.code && magic[0] == 0 && magic[1] == 0 && magic[2] >= 8 && magic[2] <= 14);
 }
 
@@ -273,6 +284,7 @@ PetscErrorCode CkIdxClose(CkReader reader)
 const CkReaderOps CkReaderIdx = {.name = "idx",
                                  .summary = "IDX (MNIST) files",
                                  .keys = " labels test test_labels classes ",
+                                 .files = {CK_IDX_TRAINING_FILES, CK_IDX_TEST_FILES},
                                  .probe = Probe,
                                  .open = Open,
                                  .labels = CkIdxLabels,

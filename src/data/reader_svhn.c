@@ -292,6 +292,7 @@ static PetscErrorCode Close(CkReader reader)
 const CkReaderOps CkReaderSvhn = {.name = "svhn",
                                   .summary = "SVHN cropped digits (MATLAB .mat)",
                                   .keys = " test ",
+                                  .files = {"train_32x32.mat", "test_32x32.mat"},
                                   .probe = Probe,
                                   .open = Open,
                                   .labels = Labels,

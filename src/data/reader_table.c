@@ -22,7 +22,8 @@ typedef struct {
 static PetscErrorCode TableNext(CkLines *lines, const TableLayout *layout, char *fields[], PetscInt *n,
                                 CkVerdict *verdict)
 {
-  char *line;
+  const PetscBool other = (PetscBool)(strcmp(lines->stream.name, layout->source) != 0);
+  char           *line;
 
   PetscFunctionBeginUser;
   *n = 0;
@@ -33,8 +34,10 @@ static PetscErrorCode TableNext(CkLines *lines, const TableLayout *layout, char 
   *n = TableSplit(layout->delimiter, line, layout->columns, fields);
   if (*n != layout->columns)
     CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
-                  "%s: line %" PetscInt64_FMT " has %" PetscInt_FMT " columns, the first line has %" PetscInt_FMT,
-                  lines->stream.name, lines->number, *n, layout->columns);
+                  "%s: line %" PetscInt64_FMT " has %" PetscInt_FMT
+                  " columns, the first line of %s%.256s has %" PetscInt_FMT,
+                  lines->stream.name, lines->number, *n, other ? "the training file " : "",
+                  other ? layout->source : "this file", layout->columns);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

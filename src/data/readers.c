@@ -1,4 +1,6 @@
 #include "reader.h"
+#include <clarkia/options.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,9 +22,75 @@ PetscErrorCode CkReaderNames(char text[], size_t length)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A path that is not there; of a list FILE,FILE,... the first that is not. False: all are. */
+static PetscBool FailMissing(const char paths[], const char hint[], CkVerdict *verdict)
+{
+  struct stat status;
+  char        one[PETSC_MAX_PATH_LEN];
+
+  if (stat(paths, &status) == 0) return PETSC_FALSE;
+  while (*paths) {
+    const size_t length = strcspn(paths, ",");
+
+    snprintf(one, sizeof(one), "%.*s", (int)PetscMin(length, sizeof(one) - 1), paths);
+    if (stat(one, &status)) {
+      CkVerdictFail(verdict, PETSC_ERR_FILE_OPEN,
+                    "-data %.512s: %s; check the path, or give fashion-mnist or synthetic%s", one, strerror(errno),
+                    hint);
+      return PETSC_TRUE;
+    }
+    paths += length + (paths[length] == ',');
+  }
+  return PETSC_FALSE;
+}
+
+/* The first bytes of a file that no reader takes for its own, "1f 8b 08 00"; empty if it cannot be read. */
+static void FirstBytes(const char path[], char text[32])
+{
+  unsigned char bytes[8];
+  FILE         *file = fopen(path, "rb");
+  size_t        n = file ? fread(bytes, 1, sizeof(bytes), file) : 0;
+
+  text[0] = '\0';
+  for (size_t i = 0; i < n; ++i) snprintf(text + 3 * i, 32 - 3 * i, "%02x%s", bytes[i], i + 1 < n ? " " : "");
+  if (file) fclose(file);
+}
+
+/* Why no reader takes the source. */
+static void FailUnknown(const CkDataSettings *settings, const char known[], CkVerdict *verdict)
+{
+  static const char plan[] = "; for a plan without data: -data synthetic -data_shape C,H,W -data_count N";
+  PetscBool         dry_run = PETSC_FALSE;
+  struct stat       status;
+  char              bytes[32], files[512] = "";
+  size_t            used = 0;
+
+  (void)CkOptionsGetBool("dry_run", &dry_run, NULL);
+  if (FailMissing(settings->path, dry_run ? plan : "", verdict)) return;
+  if (CkReaderIsDirectory(settings->path)) {
+    for (PetscInt i = 0; i < nreaders && used < sizeof(files); ++i)
+      if (readers[i]->files[0])
+        used += (size_t)snprintf(files + used, sizeof(files) - used, "%s%s (%s)", used ? "; " : "",
+                                 readers[i]->files[0], readers[i]->name);
+    CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED, "%.256s: the folder has no files of a known name: %s",
+                  settings->path, files);
+  } else if (stat(settings->path, &status) == 0 && !S_ISREG(status.st_mode)) {
+    CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED, "%.512s: is no regular file; name a file or a folder",
+                  settings->path);
+  } else if (stat(settings->path, &status) == 0 && status.st_size == 0) {
+    CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED, "%.512s: the file is empty", settings->path);
+  } else {
+    FirstBytes(settings->path, bytes);
+    CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
+                  "%.512s: its format is not recognised (first bytes %s); name it with -data_format (one of: %s)",
+                  settings->path, bytes[0] ? bytes : "cannot be read", known);
+  }
+}
+
 /* The number of the reader, decided on rank 0 so that all ranks agree. */
 static PetscErrorCode CkReaderChoose(MPI_Comm comm, const CkDataSettings *settings, PetscInt *chosen)
 {
+  CkVerdict   verdict = {0};
   char        known[256];
   int         choice = -1;
   const int   automatic = strcmp(settings->format, "auto") == 0;
@@ -38,10 +106,8 @@ static PetscErrorCode CkReaderChoose(MPI_Comm comm, const CkDataSettings *settin
              "no data set is named; give -data fashion-mnist, synthetic, a file or a folder");
   CkCheckAll(comm, choice >= 0 || automatic, PETSC_ERR_USER_INPUT, "-data_format %s is unknown; one of: auto, %s",
              settings->format, known);
-  CkCheckAll(comm, choice >= 0, PETSC_ERR_FILE_UNEXPECTED,
-             "%.512s: there is no such file or folder, or its format is not recognised; check the path, or name the "
-             "format with -data_format (one of: %s)",
-             settings->path, known);
+  if (choice < 0 && rank == 0) FailUnknown(settings, known, &verdict);
+  PetscCall(CkCheckVerdict(comm, &verdict));
   *chosen = choice;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

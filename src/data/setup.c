@@ -1,5 +1,7 @@
 #include "dataimpl.h"
 #include <clarkia/progress.h>
+#include <stdio.h>
+#include <string.h>
 
 /* setup.c: from an opened data set to one that can be fetched; the other split of the same source. */
 
@@ -44,8 +46,30 @@ static PetscErrorCode FitOnTraining(CkData data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The checksum that the file stores with a split, where all of it has been read. The one computed here is that of the
+   data set, too, unless transforms are still to come. */
+static PetscErrorCode CheckStoredSum(CkData data)
+{
+  const char     *stored = data->reader->checksum;
+  const PetscBool whole = (PetscBool)(data->selection.n == data->reader->samples && data->settings.nkeep == 0);
+  char            now[32];
+
+  PetscFunctionBeginUser;
+  if (!stored[0] || !whole) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkDataComputeChecksum(data));
+  snprintf(now, sizeof(now), "%016llx", (unsigned long long)data->checksum);
+  CkCheckAll(
+    data->comm, strcmp(stored, now) == 0, PETSC_ERR_FILE_UNEXPECTED,
+    "%.512s: the %s samples do not give the checksum stored with them (%s, not %s): the file is damaged; import "
+    "the data again, or, if it was edited on purpose, delete the attribute 'data_checksum' of %s",
+    data->settings.path, data->test ? "test" : "training", now, stored, data->test ? "/test" : "/");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkDataSetUp(CkData data)
 {
+  PetscBool summed;
+
   PetscFunctionBeginUser;
   if (data->setup) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CkDataOpen(data));
@@ -55,9 +79,11 @@ PetscErrorCode CkDataSetUp(CkData data)
   data->source_type = data->stored_type = data->reader->type;
   PetscCall(CkDataLoad(data));
   PetscCall(CkDataInitializeMap(data));
+  PetscCall(CheckStoredSum(data));
   PetscCall(CkReaderDestroy(&data->reader));
+  summed = (PetscBool)(data->checksum != 0 && data->napplied == data->ntransforms);
   PetscCall(CkDataTransform(data));
-  PetscCall(CkDataComputeChecksum(data));
+  if (!summed) PetscCall(CkDataComputeChecksum(data));
   PetscCall(PetscFree(data->selection.rows));
   data->setup = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -1,6 +1,7 @@
 #include "stream.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -121,6 +122,58 @@ void CkStreamExpect(CkStream *stream, PetscInt64 size, CkVerdict *verdict)
                   stream->name, size, stream->disk);
 }
 
+/* Bytes behind the last gzip member, which zlib passes over in silence: walks over the members. Zeros are padding, as
+   for gzip itself. */
+static PetscBool HasTrailingBytes(const char name[])
+{
+  static const size_t room = 1 << 16;
+  unsigned char      *in = malloc(2 * room), *out = in + room;
+  FILE               *file = fopen(name, "rb");
+  z_stream            z = {0};
+  PetscBool           junk = PETSC_FALSE;
+  int                 code = in && file ? inflateInit2(&z, 16 + MAX_WBITS) : Z_MEM_ERROR;
+
+  while (code == Z_OK || code == Z_STREAM_END || code == Z_BUF_ERROR) {
+    if (z.avail_in == 0) {
+      z.next_in = in;
+      z.avail_in = (unsigned)fread(in, 1, room, file);
+      if (z.avail_in == 0) break;
+    }
+    if (code == Z_STREAM_END) {
+      while (z.avail_in > 0 && *z.next_in == 0) ++z.next_in, --z.avail_in;
+      if (z.avail_in == 0) continue;
+      junk = (PetscBool)(*z.next_in != 0x1f);
+      code = junk ? Z_DATA_ERROR : inflateReset(&z);
+      continue;
+    }
+    z.next_out = out;
+    z.avail_out = (unsigned)room;
+    code = inflate(&z, Z_NO_FLUSH);
+  }
+  if (code == Z_DATA_ERROR) junk = PETSC_TRUE;
+  inflateEnd(&z);
+  if (file) fclose(file);
+  free(in);
+  return junk;
+}
+
+/* The last four bytes of a gzip file are its length modulo 2^32: where they are not, the file has several members,
+   which is fine, or something behind them. */
+void CkStreamEnd(CkStream *stream, CkVerdict *verdict)
+{
+  unsigned char bytes[4] = {0};
+  FILE         *file;
+  uint32_t      length;
+
+  if (verdict->code || !stream->gzip || !(file = fopen(stream->name, "rb"))) return;
+  if (fseek(file, -4, SEEK_END) || fread(bytes, 1, 4, file) != 4) length = 0;
+  else length = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+  fclose(file);
+  if (length != (uint32_t)stream->position && HasTrailingBytes(stream->name))
+    CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
+                  "%s: over-long: other bytes follow the end of the gzip data; fetch the file again", stream->name);
+}
+
 void CkStreamFinish(CkStream *stream, PetscInt64 size, CkVerdict *verdict)
 {
   char piece[1 << 14];
@@ -134,6 +187,7 @@ void CkStreamFinish(CkStream *stream, PetscInt64 size, CkVerdict *verdict)
                   "%s: over-long: the header asks for %" PetscInt64_FMT " bytes, the file has more", stream->name,
                   size);
   else if (stream->position < size) ShortRead(stream, size, verdict);
+  CkStreamEnd(stream, verdict);
 }
 
 PetscErrorCode CkLinesOpen(CkLines *lines, const char name[], CkVerdict *verdict)
@@ -175,7 +229,10 @@ static PetscErrorCode CkLinesFill(CkLines *lines, CkVerdict *verdict)
   }
   got = CkStreamReadSome(&lines->stream, lines->room - 1 - lines->end, lines->buffer + lines->end, verdict);
   lines->end += got;
-  if (got == 0) lines->ended = PETSC_TRUE;
+  if (got == 0) {
+    lines->ended = PETSC_TRUE;
+    CkStreamEnd(&lines->stream, verdict);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -24,7 +24,9 @@ size_t CkStreamReadSome(CkStream *stream, size_t bytes, void *out, CkVerdict *ve
 /* The content has exactly `size` bytes. Exact for plain files, at once; of a gzip file only what the compressed size
    makes impossible is refused here, and the rest by CkStreamFinish(). */
 void CkStreamExpect(CkStream *stream, PetscInt64 size, CkVerdict *verdict);
-/* Reads on to the end, which checks gzip's checksum, and compares the size. */
+/* At the end of the content: refuses a gzip file with other bytes behind its end. */
+void CkStreamEnd(CkStream *stream, CkVerdict *verdict);
+/* Reads on to the end, which checks gzip's checksum, compares the size and calls CkStreamEnd(). */
 void CkStreamFinish(CkStream *stream, PetscInt64 size, CkVerdict *verdict);
 
 /* Lines of a stream, without line ends (LF or CRLF). */

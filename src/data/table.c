@@ -126,6 +126,7 @@ PetscErrorCode TableFindLayout(TableLayout *layout, const CkDataSettings *settin
 
   PetscFunctionBeginUser;
   PetscCall(PetscArrayzero(layout, 1));
+  layout->source = name;
   PetscCall(CkLinesOpen(&lines, name, verdict));
   do PetscCall(CkLinesNext(&lines, &line, verdict));
   while (line && line[strspn(line, " \t")] == '\0');

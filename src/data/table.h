@@ -8,11 +8,12 @@
 #define CK_TABLE_CLASSES 1000
 
 typedef struct {
-  char       delimiter; /* ',' or ';', or ' ' for runs of blanks and tabs */
-  PetscInt   columns, class_column, features;
-  PetscBool  header; /* the first line names the columns */
-  char     **names;  /* [columns], NULL without header */
-  PetscBool *skip;   /* [columns] the class column and the dropped ones */
+  const char *source;    /* the file it was found in, borrowed */
+  char        delimiter; /* ',' or ';', or ' ' for runs of blanks and tabs */
+  PetscInt    columns, class_column, features;
+  PetscBool   header; /* the first line names the columns */
+  char      **names;  /* [columns], NULL without header */
+  PetscBool  *skip;   /* [columns] the class column and the dropped ones */
 } TableLayout;
 
 typedef struct {

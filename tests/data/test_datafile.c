@@ -282,6 +282,49 @@ static void refuses_truncated_files(void **state)
   OK(CkDataDestroy(&data));
 }
 
+/* One byte of the features of one split changes behind the library's back. */
+static void flip_a_byte(const char file[], const unsigned char row[], size_t n)
+{
+  MPI_Barrier(PETSC_COMM_WORLD);
+  if (world_rank() == 0) {
+    FILE         *stream = fopen(file, "r+b");
+    unsigned char bytes[1 << 16];
+    size_t        length, at = 0;
+
+    if (!stream) abort();
+    length = fread(bytes, 1, sizeof(bytes), stream);
+    while (at + n <= length && memcmp(bytes + at, row, n) != 0) ++at;
+    if (at + n > length || fseek(stream, (long)at, SEEK_SET) || fputc(row[0] ^ 1, stream) == EOF || fclose(stream))
+      abort();
+  }
+  MPI_Barrier(PETSC_COMM_WORLD);
+}
+
+/* A whole split that is not what its checksum says is refused, also where more transforms follow; a part cannot be
+   checked, and the other split is not concerned. */
+static void refuses_changed_samples(void **state)
+{
+  const char   *file = path_of("data.h5");
+  unsigned char row[H * W];
+  CkData        data, test;
+
+  (void)state;
+  data = make_data("-data %s -data_transform none", write_folder());
+  OK(CkDataCreateTest(data, &test));
+  OK(CkDataWrite(data, test, file));
+  OK(CkDataDestroy(&test));
+  OK(CkDataDestroy(&data));
+  for (int j = 0; j < H * W; ++j) row[j] = pixel(3, j);
+  flip_a_byte(file, row, sizeof(row));
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data %s", file), "data.h5", "training samples", "checksum");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data %s -data_transform scale,standardise", file), "data.h5",
+                 "checksum");
+  data = make_data("-data %s -data_count 5", file);
+  OK(CkDataDestroy(&data));
+  data = make_data("-data %s -data_split test", file);
+  OK(CkDataDestroy(&data));
+}
+
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(reads_what_it_writes),
   cmocka_unit_test(keeps_bytes_as_bytes),
@@ -289,6 +332,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(applies_stored_transforms_to_other_samples),
   cmocka_unit_test(refuses_files_of_another_layout),
   cmocka_unit_test(refuses_truncated_files),
+  cmocka_unit_test(refuses_changed_samples),
 };
 
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

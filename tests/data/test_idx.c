@@ -158,6 +158,59 @@ static void refuses_gzip_files_of_wrong_length_or_content(void **state)
   z = gzip_of(i);
   z.bytes[z.n - 6] ^= 1; /* checksum */
   assert_refused(images_and_labels(z, l), "images", "corrupt gzip");
+  z.bytes[10] = 0xff; /* the first block: no byte can be read, and the format is not asked for */
+  write_file("images", z.bytes, z.n);
+  write_file("labels", l.bytes, l.n);
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data %s -data_labels %s", path_of("images"), path_of("labels")),
+                 "images", "corrupt gzip");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data %s", path_of("images")), "images", "corrupt gzip");
+  free(z.bytes);
+  free(i.bytes);
+  free(l.bytes);
+}
+
+/* Two gzip files one after the other, `gap` zeros between and behind them. */
+static Bytes joined(Bytes a, Bytes b, size_t gap)
+{
+  Bytes all = new_bytes(a.n + b.n + 2 * gap);
+
+  memcpy(all.bytes, a.bytes, a.n);
+  memcpy(all.bytes + a.n + gap, b.bytes, b.n);
+  return all;
+}
+
+/* Several members and padding with zeros are gzip; anything else behind the end is not. */
+static void gzip_files_end_where_they_should(void **state)
+{
+  Bytes  i = idx_images(N, H, W), l = idx_labels(N, CLASSES), z = gzip_of(i), front = i, back = i, junk = {0}, all;
+  Bytes  parts[2];
+  CkData data;
+
+  (void)state;
+  front.n = 100;
+  back.bytes += 100;
+  back.n -= 100;
+  parts[0] = gzip_of(front);
+  parts[1] = gzip_of(back);
+  for (int gap = 0; gap < 2; ++gap) {
+    all = gap ? joined(z, junk, 64) : joined(parts[0], parts[1], 0);
+    data = set_up_data(images_and_labels(all, l));
+    assert_on_all_ranks(size_of(data) == N);
+    OK(CkDataDestroy(&data));
+    free(all.bytes);
+  }
+  junk = new_bytes(3);
+  memcpy(junk.bytes, "xyz", 3);
+  all = joined(z, junk, 0);
+  assert_refused(images_and_labels(all, l), "images", "over-long", "gzip");
+  free(all.bytes);
+  all = joined(parts[0], parts[1], 0);
+  free(z.bytes);
+  z = joined(all, junk, 0);
+  assert_refused(images_and_labels(z, l), "images", "over-long", "gzip");
+  free(all.bytes);
+  free(junk.bytes);
+  for (int p = 0; p < 2; ++p) free(parts[p].bytes);
   free(z.bytes);
   free(i.bytes);
   free(l.bytes);
@@ -213,8 +266,12 @@ static void refuses_bad_labels_and_names(void **state)
   assert_refused(create_data(PETSC_COMM_WORLD, "-data %s -data_labels %s", path_of("images"), path_of("missing")),
                  "missing", "No such file");
   assert_refused(create_data(PETSC_COMM_WORLD, "-data %s -data_labels %s", path_of("missing"), path_of("labels")),
-                 "missing", "no such file");
-  assert_refused(create_data(PETSC_COMM_WORLD, "-data /usr -data_format idx"), "/usr", "no training split");
+                 "missing", "No such file");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data /usr -data_format idx"), "/usr", "no training split",
+                 "train-images-idx3-ubyte");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data %s", path_of("labels")), "file of labels", "-data_labels");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data %s -data_labels %s", path_of("labels"), path_of("labels")),
+                 "file of labels", "-data_labels");
   free(i.bytes);
   free(l.bytes);
 }
@@ -236,6 +293,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(reads_other_axes_and_float32),
   cmocka_unit_test(refuses_wrong_lengths),
   cmocka_unit_test(refuses_gzip_files_of_wrong_length_or_content),
+  cmocka_unit_test(gzip_files_end_where_they_should),
   cmocka_unit_test(refuses_bad_headers),
   cmocka_unit_test(refuses_bad_labels_and_names),
   cmocka_unit_test(names_the_missing_package),

@@ -88,6 +88,25 @@ static void refuses_what_lies_outside(void **state)
   assert_refused(create_data(PETSC_COMM_WORLD, "-data_count 3"), "-data");
 }
 
+/* What is not there, is empty, is of no known name or begins with no known bytes: each says so. */
+static void says_why_no_format_fits(void **state)
+{
+  const unsigned char bytes[] = {0x7f, 'E', 'L', 'F', 2, 1};
+
+  (void)state;
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data fashion-mnst"), "-data fashion-mnst", "No such file",
+                 "fashion-mnist");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data gone.bin,%s", write_file("other.bin", bytes, sizeof(bytes))),
+                 "gone.bin", "No such file");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data %s", path_of("other.bin")), "6 bytes", "3073");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data /proc"), "no files of a known name", "train-images-idx3-ubyte",
+                 "data_batch_*.bin", "train_32x32.mat");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data %s", write_file("nothing", bytes, 0)), "nothing", "is empty");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data /dev/null"), "/dev/null", "no regular file");
+  assert_refused(create_data(PETSC_COMM_WORLD, "-data %s", write_file("program", bytes, sizeof(bytes))), "program",
+                 "not recognised", "7f 45 4c 46 02 01", "-data_format");
+}
+
 /* Classes in turn, noise of variance 1 around means that lie `separation` apart, the same for the test split. */
 static void synthetic_data_have_the_promised_statistics(void **state)
 {
@@ -170,6 +189,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(selects_in_the_documented_order),
   cmocka_unit_test(leaves_the_other_split_whole),
   cmocka_unit_test(refuses_what_lies_outside),
+  cmocka_unit_test(says_why_no_format_fits),
   cmocka_unit_test(synthetic_data_have_the_promised_statistics),
   cmocka_unit_test(synthetic_samples_are_functions_of_seed_and_number),
   cmocka_unit_test(opening_reads_no_samples),

@@ -92,6 +92,8 @@ static void reads_gzip_and_test_file_with_the_training_classes(void **state)
   OK(CkDataDestroy(&test));
   write_text("test", "5,c\n6,d\n");
   assert_message(CkDataCreateTest(data, &test), "test", "line 2", "'d'", "3 classes");
+  write_text("test", "5,7,c\n");
+  assert_message(CkDataCreateTest(data, &test), "test", "3 columns", "training file", path, "has 2");
   OK(CkDataDestroy(&data));
   z.n -= 3;
   path = write_file("table.gz", z.bytes, z.n);

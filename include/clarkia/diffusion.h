@@ -26,7 +26,8 @@ PetscErrorCode CkDiffusionApply(CkDiffusion D, PetscInt m, const Vec V[], Vec Y[
 /* A PETSc shell matrix with MatMult, MatMultTranspose, MATPRODUCT_AB and _AtB with MATDENSE, MatGetDiagonal; symmetric,
  * positive semi-definite. Holds a borrowed D; the caller destroys it. */
 PetscErrorCode CkDiffusionGetMat(CkDiffusion D, Mat *A);
-/* tr D = (1/N) sum |g_k|^2 - |gbar|^2 from the squared norms; no pass where they are known, else one. */
+/* tr D = (1/N) sum |g_k|^2 - |gbar|^2 from the squared norms; no pass where they are known, else one. Never below zero
+ * by rounding errors alone. */
 PetscErrorCode CkDiffusionTrace(CkDiffusion D, double *trace);
 /* gbar without weight decay; no pass where the norms are known, else one. */
 PetscErrorCode CkDiffusionMean(CkDiffusion D, Vec gbar);

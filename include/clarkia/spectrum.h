@@ -5,8 +5,8 @@
 /*
   CkSpectrum: eigenvalues of D by three routes that check each other, with statistics.
     dense  - D assembled, d x d, ScaLAPACK or ELPA: all d eigenvalues
-    gram   - N x N Gram matrix: all non-zero eigenvalues
-    krylov - SLEPc on the shell matrix: the leading -spectrum_nev
+    gram   - N x N Gram matrix: the min(d, N - 1) eigenvalues that can be non-zero (second moment: min(d, N))
+    krylov - SLEPc on the shell matrix: the leading -spectrum_nev, at most as many as the gram route gives
   auto: the smaller complete one (dense if d <= N, else gram) if it fits the memory limit, else krylov.
   A route is one file and one line in spectrum_methods.c. Calls are collective on the loss's communicator.
 */
@@ -22,7 +22,7 @@ typedef enum { CK_SPECTRUM_AUTO, CK_SPECTRUM_DENSE, CK_SPECTRUM_GRAM, CK_SPECTRU
 typedef struct {
   PetscInt  n; /* eigenvalues computed */
   PetscInt  dimension, samples;
-  PetscBool complete; /* all non-zero ones are among them */
+  PetscBool complete; /* all that can be non-zero are among them */
   double    trace;    /* of D, from an independent pass over the data */
   double    frobenius, lambda_max;
   double    threshold_float32, threshold_float64, threshold_gram32,
@@ -36,10 +36,11 @@ typedef struct {
   double   passes, seconds;           /* set by CkSpectrumSolve() */
 } CkSpectrumStatistics;
 
-/* Pure function of n >= 1 descending eigenvalues (the other dimension - n being 0 if complete) and the trace; tested on
- * its own. passes and seconds are set to 0. PETSC_ERR_ARG_WRONG: not finite or not descending. Not collective. */
+/* Pure function of n >= 1 descending eigenvalues and the trace; tested on its own. bound: the greatest rank the matrix
+ * can have, which no rank exceeds; complete is n >= bound, the other dimension - n eigenvalues then being 0. passes and
+ * seconds are set to 0. PETSC_ERR_ARG_WRONG: not finite or not descending. Not collective. */
 PetscErrorCode CkSpectrumComputeStatistics(PetscInt n, const double values[], PetscInt dimension, PetscInt samples,
-                                           PetscBool complete, double trace, CkSpectrumStatistics *statistics);
+                                           PetscInt bound, double trace, CkSpectrumStatistics *statistics);
 
 PetscErrorCode CkSpectrumCreate(CkDiffusion D, CkSpectrum *spectrum); /* D is borrowed */
 /* -spectrum_method, _solver, _nev, _vectors, _residuals, _check, _partial; -eps_* (SLEPc) for krylov */
@@ -54,7 +55,7 @@ PetscErrorCode CkSpectrumSetDescription(CkSpectrum spectrum, const char weights[
 PetscErrorCode CkSpectrumSetDataMemory(CkSpectrum spectrum, double bytes_per_rank);
 PetscErrorCode CkSpectrumRegisterOptions(void);
 /* Method, memory per rank, operations, passes for given sizes: what -dry_run prints and what auto and the memory check
- * use. Touches no data. */
+ * use. Touches no data. PETSC_ERR_ARG_SIZ: one sample, whose D is 0. */
 PetscErrorCode CkSpectrumPlan(CkSpectrum spectrum, PetscBool print);
 /*
   CkSpectrumSolve - Plans, checks the memory, solves and checks itself.

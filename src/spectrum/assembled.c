@@ -16,7 +16,8 @@ static double VectorFloor(CkSpectrum s, PetscInt order, double lambda_max)
 static PetscErrorCode Keep(CkSpectrum s, PetscInt order, const double values[])
 {
   PetscFunctionBeginUser;
-  s->n = PetscMin(order, s->d); /* the Gram matrix has N - d zeros that D does not have */
+  /* the Gram matrix has zeros of its own: that of centring, and N - d that D does not have */
+  s->n = s->method == CK_SPECTRUM_GRAM ? CkSpectrumMaximalRank(s) : order;
   PetscCall(PetscMalloc2(s->n, &s->values, s->n, &s->residual));
   for (PetscInt i = 0; i < s->n; ++i) {
     s->values[i] = values[i];
@@ -191,7 +192,7 @@ PetscErrorCode CkSpectrumEstimateAssembled(CkSpectrum s, PetscBool gram, CkSpect
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(s->comm, &size));
   PetscCall(CkSpectrumGradientCost(s, &load, &row, &column));
-  e->values = PetscMin(e->order, s->d);
+  e->values = gram ? CkSpectrumMaximalRank(s) : e->order;
   PetscCall(CkBlockMatrixMemory(s->comm, e->order, vectors, s->solver, &e->matrix, &e->work));
   PetscCall(CkDiffusionAssemblyMemory(s->D, gram, &e->stream));
   PetscCall(CkDiffusionAssemblyPasses(s->D, gram, &passes));

@@ -123,7 +123,7 @@ static PetscErrorCode PrintCosts(CkSpectrum s, CkTable table, const CkSpectrumEs
   PetscCall(BytesRow(table, e->at_least ? "  Krylov basis" : "  matrix", e->matrix, ""));
   PetscCall(BytesRow(table, "  eigensolver", e->work, ""));
   PetscCall(BytesRow(table, "  vectors", e->vectors, "kept, or for the residuals"));
-  PetscCall(CkTableRow(table, "eigenvalues", "", "%" PetscInt_FMT, e->values));
+  PetscCall(CkTableRow(table, "eigenvalues", CkSpectrumValuesNote(s, e->values), "%" PetscInt_FMT, e->values));
   PetscCall(CkTableRow(table, "passes over the data", "", "%s%.4g", least, e->passes));
   PetscCall(CkTableRow(table, "operations", "all ranks", "%s%.3g", least, e->gradient + e->assembly + e->solve));
   PetscCall(CkTableRow(table, "  gradients, products", "", "%s%.3g", least, e->gradient));
@@ -156,11 +156,25 @@ static PetscErrorCode PrintPlan(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What to change where the memory does not suffice: the largest part of it. */
+static const char *MemoryRemedy(CkSpectrum s)
+{
+  if (s->data_bytes > CkSpectrumTotalMemory(s, &s->estimate) / 2)
+    return "the samples themselves take most of it: use fewer (-data_count), more nodes, or raise -memory_limit";
+  if (s->method == CK_SPECTRUM_KRYLOV)
+    return "use more ranks on more nodes, lower -spectrum_nev, or raise -memory_limit";
+  return "use more ranks on more nodes, fewer samples (-data_count), -spectrum_method krylov, or raise -memory_limit";
+}
+
 PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
 {
   char what[128];
 
   PetscFunctionBeginUser;
+  CkCheckAll(
+    s->comm, CkSpectrumMaximalRank(s) >= 1, PETSC_ERR_ARG_SIZ,
+    "D needs at least 2 samples: it is the covariance of their gradients, 0 for one sample; raise -data_count, "
+    "or take the second moment (-noise_centred false)");
   PetscCall(SetFixed(s));
   PetscCall(ChooseSolver(s));
   PetscCall(ChooseMethod(s));
@@ -168,10 +182,6 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
   if (print) PetscCall(PrintPlan(s));
   PetscCall(PetscSNPrintf(what, sizeof(what), "-spectrum_method %s with d = %" PetscInt_FMT ", N = %" PetscInt_FMT,
                           CkSpectrumMethodName(s->method), s->d, s->N));
-  PetscCall(CkMemoryCheck(s->comm, CkSpectrumTotalMemory(s, &s->estimate), what,
-                          s->method == CK_SPECTRUM_KRYLOV
-                            ? "use more ranks on more nodes, lower -spectrum_nev, or raise -memory_limit"
-                            : "use more ranks on more nodes, fewer samples (-data_count), -spectrum_method krylov, or "
-                              "raise -memory_limit"));
+  PetscCall(CkMemoryCheck(s->comm, CkSpectrumTotalMemory(s, &s->estimate), what, MemoryRemedy(s)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

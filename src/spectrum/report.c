@@ -76,13 +76,21 @@ static PetscErrorCode RankRow(CkSpectrum s, CkTable table, const char name[], Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+const char *CkSpectrumValuesNote(CkSpectrum s, PetscInt n)
+{
+  if (n < CkSpectrumMaximalRank(s)) return "the leading ones only";
+  if (s->method == CK_SPECTRUM_DENSE) return "all";
+  if (s->method == CK_SPECTRUM_KRYLOV && s->nev > n) return "all that can be non-zero: fewer than -spectrum_nev";
+  if (n == s->d) return "all";
+  return n < s->N ? "all that can be non-zero, N - 1" : "all that can be non-zero, N";
+}
+
 static PetscErrorCode StatisticsRows(CkSpectrum s, CkTable table)
 {
   const CkSpectrumStatistics *t = &s->statistics;
 
   PetscFunctionBeginUser;
-  PetscCall(CkTableRow(table, "eigenvalues", t->complete ? "all non-zero ones" : "the leading ones only",
-                       "%" PetscInt_FMT, t->n));
+  PetscCall(CkTableRow(table, "eigenvalues", CkSpectrumValuesNote(s, t->n), "%" PetscInt_FMT, t->n));
   PetscCall(CkTableRow(table, "trace", "from squared norms, in a pass of its own", "%.8g", t->trace));
   PetscCall(CkTableRow(table, "lambda_max", "", "%.8g", t->lambda_max));
   PetscCall(RankRow(s, table, "rank_float32", t->rank_float32, t->threshold_float32, "lambda_max d eps32"));

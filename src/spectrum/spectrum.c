@@ -178,6 +178,14 @@ static PetscErrorCode IndependentTrace(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscInt CkSpectrumMaximalRank(CkSpectrum s)
+{
+  PetscBool centred = PETSC_TRUE;
+
+  (void)CkDiffusionGetCentred(s->D, &centred);
+  return PetscMin(s->d, centred ? s->N - 1 : s->N);
+}
+
 static PetscErrorCode Clear(CkSpectrum s)
 {
   PetscFunctionBeginUser;
@@ -192,8 +200,7 @@ static PetscErrorCode Clear(CkSpectrum s)
 
 PetscErrorCode CkSpectrumSolve(CkSpectrum s)
 {
-  double    before, after;
-  PetscBool complete;
+  double before, after;
 
   PetscFunctionBeginUser;
   PetscCall(Clear(s));
@@ -204,8 +211,8 @@ PetscErrorCode CkSpectrumSolve(CkSpectrum s)
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_COUNT));
   PetscCall(CkLossGetPasses(s->loss, &after));
   PetscCall(CkSpectrumChecksVerify(s->comm, &s->checks));
-  complete = (PetscBool)(s->n >= PetscMin(s->d, s->N));
-  PetscCall(CkSpectrumComputeStatistics(s->n, s->values, s->d, s->N, complete, s->trace, &s->statistics));
+  PetscCall(
+    CkSpectrumComputeStatistics(s->n, s->values, s->d, s->N, CkSpectrumMaximalRank(s), s->trace, &s->statistics));
   s->statistics.passes = after - before;
   for (int i = 0; i < CK_PHASE_COUNT; ++i) s->statistics.seconds += s->seconds[i];
   s->solved = PETSC_TRUE;

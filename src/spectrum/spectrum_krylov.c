@@ -8,11 +8,11 @@
 static PetscErrorCode Sizes(CkSpectrum s, PetscInt *nev, PetscInt *ncv)
 {
   PetscFunctionBeginUser;
-  *nev = PetscMin(s->nev, s->d);
+  *nev = s->nev;
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-eps_nev", nev, NULL));
+  *nev = PetscMin(*nev, CkSpectrumMaximalRank(s));
   *ncv = CkKrylovBasisSize(s->d, *nev);
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-eps_ncv", ncv, NULL));
-  *nev = PetscMin(*nev, s->d);
   *ncv = PetscMin(*ncv, s->d);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -87,7 +87,7 @@ static PetscErrorCode Check(CkSpectrum s, EPS eps, Vec V[])
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_CHECK));
   PetscCall(EPSGetTolerances(eps, &tolerance, NULL));
   PetscCall(CkSpectrumResiduals(s, s->n, V, s->values, s->values[0], s->residual));
-  CkSpectrumCheckTrace(&s->checks, s->n, s->values, (PetscBool)(s->n == s->d), s->trace, s->scale,
+  CkSpectrumCheckTrace(&s->checks, s->n, s->values, (PetscBool)(s->n >= CkSpectrumMaximalRank(s)), s->trace, s->scale,
                        s->precision + (double)tolerance);
   CkSpectrumCheckResiduals(&s->checks, s->n, s->residual, CkSpectrumResidualBound(s) + (double)tolerance);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -114,16 +114,20 @@ static PetscErrorCode KeepVectors(CkSpectrum s, Vec **V)
 /* SLEPc's own keys, as far as they leave the leading pairs what is computed. */
 static PetscErrorCode SetFromOptions(CkSpectrum s, EPS eps, PetscInt *nev)
 {
-  EPSWhich which;
+  const PetscInt most = CkSpectrumMaximalRank(s);
+  PetscInt       ncv, mpd;
+  EPSWhich       which;
 
   PetscFunctionBeginUser;
   PetscCall(EPSSetFromOptions(eps));
   PetscCall(EPSGetWhichEigenpairs(eps, &which));
-  PetscCall(EPSGetDimensions(eps, nev, NULL, NULL));
+  PetscCall(EPSGetDimensions(eps, nev, &ncv, &mpd));
   CkCheckAll(s->comm, which == EPS_LARGEST_REAL || which == EPS_LARGEST_MAGNITUDE, PETSC_ERR_ARG_WRONG,
              "the krylov route computes the largest eigenvalues: take -eps_largest_real or -eps_largest_magnitude");
   CkCheckAll(s->comm, *nev <= s->d, PETSC_ERR_ARG_OUTOFRANGE,
              "-eps_nev %" PetscInt_FMT ": D has only %" PetscInt_FMT " eigenvalues", *nev, s->d);
+  if (*nev > most) PetscCall(EPSSetDimensions(eps, most, ncv, mpd));
+  *nev = PetscMin(*nev, most);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -137,7 +141,7 @@ static PetscErrorCode Solve(CkSpectrum s)
   PetscFunctionBeginUser;
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_SOLVE));
   PetscCall(CkDiffusionGetMat(s->D, &A));
-  PetscCall(CkKrylovCreate(A, PetscMin(s->nev, s->d), 0, &eps));
+  PetscCall(CkKrylovCreate(A, PetscMin(s->nev, CkSpectrumMaximalRank(s)), 0, &eps));
   PetscCall(SetFromOptions(s, eps, &nev));
   PetscCall(PetscLogEventBegin(CK_Eig, eps, 0, 0, 0));
   PetscCall(EPSSolve(eps));

@@ -81,8 +81,11 @@ struct _p_CkSpectrum {
 const CkSpectrumRoute *CkSpectrumRouteFind(CkSpectrumMethod method);
 const char            *CkSpectrumMethodName(CkSpectrumMethod method);
 
-/* spectrum.c: ends the running phase (if any) and starts the next one; CK_PHASE_COUNT: none. */
+/* spectrum.c */
+/* Ends the running phase (if any) and starts the next one; CK_PHASE_COUNT: none. */
 PetscErrorCode CkSpectrumPhaseBegin(CkSpectrum s, CkSpectrumPhase phase);
+/* min(d, N - 1), as centring takes one dimension; min(d, N) for the second moment. Whatever is above is zero. */
+PetscInt CkSpectrumMaximalRank(CkSpectrum s);
 
 /* plan.c */
 /* Bytes per rank of a route, with what every route needs. */
@@ -91,6 +94,9 @@ double CkSpectrumTotalMemory(CkSpectrum s, const CkSpectrumEstimate *e);
 PetscErrorCode CkSpectrumGradientCost(CkSpectrum s, double *load, double *row, double *column);
 /* Eigenvectors wanted, as a number, for a route that gives `values` pairs. */
 PetscInt CkSpectrumVectorCount(CkSpectrum s, PetscInt values);
+
+/* report.c: which part of the spectrum n eigenvalues are, "all that can be non-zero, N - 1"; static. */
+const char *CkSpectrumValuesNote(CkSpectrum s, PetscInt n);
 
 /* assembled.c: what dense and gram share. Maps m unit eigenvectors U [m x order] of the assembled matrix, with their
    eigenvalues, to vectors of D. */

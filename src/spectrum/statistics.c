@@ -12,13 +12,15 @@ static void SetThresholds(CkSpectrumStatistics *s)
   s->threshold_1e3 = s->lambda_max * 1e-3;
 }
 
-/* Eigenvalues above the threshold, or CK_RANK_UNKNOWN where those that were not computed might lie above it too. */
-static PetscInt Rank(PetscInt n, const double values[], PetscBool complete, double threshold)
+/* Eigenvalues above the threshold, or CK_RANK_UNKNOWN where those that were not computed might lie above it too. From
+   number `bound` on they are zero but for rounding errors, which may lie above a threshold. */
+static PetscInt Rank(PetscInt n, const double values[], PetscInt bound, double threshold)
 {
-  PetscInt above = 0;
+  const PetscInt most = PetscMin(n, bound);
+  PetscInt       above = 0;
 
-  while (above < n && values[above] > threshold) ++above;
-  return above == n && !complete ? CK_RANK_UNKNOWN : above;
+  while (above < most && values[above] > threshold) ++above;
+  return above == n && n < bound ? CK_RANK_UNKNOWN : above;
 }
 
 /* Mean and standard deviation over all d eigenvalues, each raised to at least `floor`; the d - n that are not listed
@@ -54,8 +56,10 @@ static void SetComplete(CkSpectrumStatistics *s, const double values[])
 }
 
 PetscErrorCode CkSpectrumComputeStatistics(PetscInt n, const double values[], PetscInt dimension, PetscInt samples,
-                                           PetscBool complete, double trace, CkSpectrumStatistics *s)
+                                           PetscInt bound, double trace, CkSpectrumStatistics *s)
 {
+  const PetscBool complete = (PetscBool)(n >= bound);
+
   PetscFunctionBeginUser;
   PetscCheck(n >= 1 && n <= dimension && samples >= 1, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
              "%" PetscInt_FMT " eigenvalues of dimension %" PetscInt_FMT ", %" PetscInt_FMT " samples", n, dimension,
@@ -68,10 +72,10 @@ PetscErrorCode CkSpectrumComputeStatistics(PetscInt n, const double values[], Pe
   s->trace = trace;
   s->lambda_max = values[0];
   SetThresholds(s);
-  s->rank_float32 = Rank(n, values, complete, s->threshold_float32);
-  s->rank_float64 = Rank(n, values, complete, s->threshold_float64);
-  s->rank_gram32 = Rank(n, values, complete, s->threshold_gram32);
-  s->rank_1e3 = Rank(n, values, complete, s->threshold_1e3);
+  s->rank_float32 = Rank(n, values, bound, s->threshold_float32);
+  s->rank_float64 = Rank(n, values, bound, s->threshold_float64);
+  s->rank_gram32 = Rank(n, values, bound, s->threshold_gram32);
+  s->rank_1e3 = Rank(n, values, bound, s->threshold_1e3);
   s->mean = trace / (double)dimension;
   s->stable_rank = s->lambda_max > 0 ? trace / s->lambda_max : 0;
   s->std = NAN;

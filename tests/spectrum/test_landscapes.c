@@ -1,4 +1,5 @@
 #include "gaussian.h"
+#include "messages.h"
 #include "problem.h"
 #include <float.h>
 
@@ -138,10 +139,10 @@ static void equal_gradients(void **state)
   FreeProblem(&p);
 }
 
-/* One sample: D = 0; one weight: D is a number. */
+/* One weight: D is a number. One sample has no D, but a second moment, g^2 = 1. */
 static void smallest_sizes(void **state)
 {
-  const double h[] = {1}, xi[] = {1, 2, 6}, exact[] = {14. / 3}, zero[] = {0};
+  const double h[] = {1}, xi[] = {1, 2, 6}, exact[] = {14. / 3}, square[] = {1};
   Problem      p = NewLandscape(PETSC_COMM_WORLD, ""), q = NewLandscape(PETSC_COMM_WORLD, "");
 
   (void)state;
@@ -151,7 +152,9 @@ static void smallest_sizes(void **state)
   FreeProblem(&p);
   OK(CkLossSetQuadratic(q.loss, 1, 1, h, xi));
   FinishProblem(&q);
-  AssertSpectrum(&q, 1, zero, 0);
+  assert_message(CkSpectrumSolve(q.spectrum), "at least 2 samples", "-noise_centred false");
+  OK(CkDiffusionSetCentred(q.D, PETSC_FALSE));
+  AssertSpectrum(&q, 1, square, 1);
   FreeProblem(&q);
 }
 

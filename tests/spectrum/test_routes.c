@@ -95,7 +95,7 @@ static void solvers_agree(void **state)
     OK(PetscSNPrintf(scalapack, sizeof(scalapack), method, "scalapack"));
     a = Values(PETSC_COMM_WORLD, TINY "-engine reference", elpa, &n, NULL);
     b = Values(PETSC_COMM_WORLD, TINY "-engine reference", scalapack, &n, NULL);
-    assert_int_equal(n, gram ? 300 : 917);
+    assert_int_equal(n, gram ? 299 : 917); /* centring costs the Gram matrix one */
     for (PetscInt i = 0; i < n; ++i) assert_close(a[i], b[i], 10 * n * DBL_EPSILON, b[0]);
     OK(PetscFree(a));
     OK(PetscFree(b));

@@ -9,7 +9,7 @@ static void Compute(PetscInt n, const double values[], PetscInt d, PetscInt N, C
   double trace = 0;
 
   for (PetscInt i = 0; i < n; ++i) trace += values[i];
-  OK(CkSpectrumComputeStatistics(n, values, d, N, PETSC_TRUE, trace, s));
+  OK(CkSpectrumComputeStatistics(n, values, d, N, n, trace, s));
 }
 
 /* Eigenvalues 6, 3, 1, 0, 0: mean 2, variance (16 + 1 + 1 + 4 + 4)/5. */
@@ -142,7 +142,7 @@ static void partial_spectrum_leaves_out_what_it_cannot_know(void **state)
   CkSpectrumStatistics s;
 
   (void)state;
-  OK(CkSpectrumComputeStatistics(3, values, 100, 50, PETSC_FALSE, 8, &s));
+  OK(CkSpectrumComputeStatistics(3, values, 100, 50, 49, 8, &s));
   assert_false(s.complete);
   assert_int_equal(s.rank_1e3, 2); /* 3e-3 is below 4e-3 */
   assert_int_equal(s.rank_float32, CK_RANK_UNKNOWN);
@@ -152,6 +152,27 @@ static void partial_spectrum_leaves_out_what_it_cannot_know(void **state)
   assert_close(s.stable_rank, 2, 1e-15, 2);
   assert_true(isnan(s.std) && isnan(s.clipped_mean) && isnan(s.clipped_std) && isnan(s.frobenius) && isnan(s.score));
   assert_true(isnan(s.participation_ratio));
+}
+
+/* Rounding errors beyond min(d, N - 1) = 2 are no rank, however large they are; all there can be is known from 2 on. */
+static void rank_stays_within_its_bound(void **state)
+{
+  const double         values[] = {1, 1e-2, 1e-4, 1e-5};
+  CkSpectrumStatistics s;
+
+  (void)state;
+  OK(CkSpectrumComputeStatistics(4, values, 4, 3, 2, 1.01, &s));
+  assert_true(s.complete);
+  assert_int_equal(s.rank_float32, 2);
+  assert_int_equal(s.rank_float64, 2);
+  assert_int_equal(s.rank_gram32, 2);
+  assert_int_equal(s.rank_1e3, 2);
+  OK(CkSpectrumComputeStatistics(2, values, 4, 3, 2, 1.01, &s));
+  assert_true(s.complete);
+  assert_int_equal(s.rank_float64, 2);
+  OK(CkSpectrumComputeStatistics(1, values, 4, 3, 2, 1.01, &s));
+  assert_false(s.complete);
+  assert_int_equal(s.rank_float64, CK_RANK_UNKNOWN);
 }
 
 /* All gradients equal: D = 0. */
@@ -176,11 +197,11 @@ static void wrong_input_is_refused(void **state)
   CkSpectrumStatistics s;
 
   (void)state;
-  assert_user_error(CkSpectrumComputeStatistics(2, ascending, 3, 3, PETSC_TRUE, 3, &s));
-  assert_user_error(CkSpectrumComputeStatistics(2, undefined, 3, 3, PETSC_TRUE, 3, &s));
-  assert_user_error(CkSpectrumComputeStatistics(2, good, 1, 3, PETSC_TRUE, 3, &s));
-  assert_user_error(CkSpectrumComputeStatistics(0, good, 1, 3, PETSC_TRUE, 3, &s));
-  OK(CkSpectrumComputeStatistics(2, good, 2, 3, PETSC_TRUE, 3, &s));
+  assert_user_error(CkSpectrumComputeStatistics(2, ascending, 3, 3, 2, 3, &s));
+  assert_user_error(CkSpectrumComputeStatistics(2, undefined, 3, 3, 2, 3, &s));
+  assert_user_error(CkSpectrumComputeStatistics(2, good, 1, 3, 1, 3, &s));
+  assert_user_error(CkSpectrumComputeStatistics(0, good, 1, 3, 1, 3, &s));
+  OK(CkSpectrumComputeStatistics(2, good, 2, 3, 2, 3, &s));
 }
 
 static const struct CMUnitTest tests[] = {
@@ -191,6 +212,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(variance_follows_from_two_traces),
   cmocka_unit_test(ranks_do_not_depend_on_the_scale),
   cmocka_unit_test(partial_spectrum_leaves_out_what_it_cannot_know),
+  cmocka_unit_test(rank_stays_within_its_bound),
   cmocka_unit_test(zero_matrix_has_rank_zero),
   cmocka_unit_test(wrong_input_is_refused),
 };

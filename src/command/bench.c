@@ -196,18 +196,64 @@ static PetscErrorCode RunToFile(CkBench *bench, CkTable rows, PetscOptions peer)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Bytes per rank: three dense matrices, or a block product's vectors, or a tile of gradients. */
-static PetscErrorCode CheckMemory(const CkBench *bench)
+/* Bytes per rank: the samples and the engine throughout, and of the pieces the greatest: three dense matrices, or a
+   block product's vectors and a tile of gradients. */
+static PetscErrorCode Memory(const CkBench *bench, double *data, double *pieces)
 {
   const double order = (double)bench->order, d = (double)bench->d;
   CkBlocks     blocks;
-  double       tile;
+  CkEngine     engine;
+  double       bytes;
 
   PetscFunctionBeginUser;
   PetscCall(CkLossGetBlocks(bench->problem.loss, bench->N, &blocks));
-  tile = 4 * (double)blocks.tile * d;
-  PetscCall(CkMemoryCheck(bench->comm, PetscMax(24 * order * order, 16 * (double)bench->columns * d + tile),
-                          "the bench", "give a smaller -bench_order or -bench_columns, or raise -memory_limit"));
+  PetscCall(CkLossGetEngine(bench->problem.loss, &engine));
+  PetscCall(CkEngineGetCost(engine, &bytes, NULL, NULL, NULL, NULL));
+  PetscCall(CkProblemDataMemory(&bench->problem, data));
+  *pieces = bytes + PetscMax(24 * order * order, 16 * (double)bench->columns * d + 4 * (double)blocks.tile * d);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckMemory(const CkBench *bench)
+{
+  double data, pieces;
+
+  PetscFunctionBeginUser;
+  PetscCall(Memory(bench, &data, &pieces));
+  PetscCall(CkMemoryCheck(bench->comm, data + pieces, "the bench",
+                          data > pieces ? "the samples take most of it: use fewer (-data_count), or raise -memory_limit"
+                                        : "give a smaller -bench_order or -bench_columns, or raise -memory_limit"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What a run would do: memory, and floating-point operations of one call of each piece on all ranks, of which a run
+   makes one more than -bench_repeats. */
+static PetscErrorCode PrintPlan(const CkBench *bench, CkTable rows)
+{
+  const double N = (double)bench->N, order = (double)bench->order;
+  CkEngine     engine;
+  double       data, pieces, forward, load, row, dot, accumulate;
+  PetscMPIInt  ranks;
+  char         bytes[3][32];
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_size(bench->comm, &ranks));
+  PetscCall(Memory(bench, &data, &pieces));
+  CkFormatBytes(data + pieces, bytes[0]);
+  CkFormatBytes(data, bytes[1]);
+  CkFormatBytes(pieces, bytes[2]);
+  PetscCall(
+    CkTableRow(rows, "memory", "", "about %s a rank: data %s, engine and pieces %s", bytes[0], bytes[1], bytes[2]));
+  PetscCall(CkNetGetFlops(bench->problem.net, &forward));
+  PetscCall(CkLossGetEngine(bench->problem.loss, &engine));
+  PetscCall(CkEngineGetCost(engine, NULL, &load, &row, &dot, &accumulate));
+  PetscCall(CkTableRow(rows, "calls of each piece", "", "%" PetscInt_FMT, bench->repeats + 1));
+  PetscCall(CkTableRow(rows, "operations of a call", "dgemm, sgemm, each", "%.4g", 2 * order * order * order * ranks));
+  PetscCall(CkTableRow(rows, "", "losses", "%.4g", N * forward));
+  PetscCall(CkTableRow(rows, "", "per-sample gradients", "%.4g", N * (load + row)));
+  PetscCall(CkTableRow(rows, "", "D v", "%.4g", N * (load + dot + accumulate)));
+  PetscCall(CkTableRow(rows, "", "D V, block", "%.4g", N * (load + (double)bench->columns * (dot + accumulate))));
+  PetscCall(CkTableRow(rows, "", "training, one epoch", "%.4g", 3 * N * forward));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -233,7 +279,8 @@ static PetscErrorCode Run(MPI_Comm comm)
   PetscCall(CkDiffusionSetFromOptions(bench.D));
   PetscCall(CkTableCreate(comm, "Bench", &rows));
   PetscCall(CkProblemDescribe(&bench.problem, rows));
-  if (!dry_run) PetscCall(RunToFile(&bench, rows, peer));
+  if (dry_run) PetscCall(PrintPlan(&bench, rows));
+  else PetscCall(RunToFile(&bench, rows, peer));
   PetscCall(CkTableDestroy(&rows));
   PetscCall(CkDiffusionDestroy(&bench.D));
   PetscCall(CkProblemDestroy(&bench.problem));

@@ -43,3 +43,9 @@ rm bench.h5
 passes "100 samples of 1 x 28 x 28" bench -dry_run -data_count 100
 passes "2048 samples of 1 x 28 x 28" bench -dry_run
 passes "small-lenet" bench -dry_run
+grep -q "^ *memory .* a rank" out || stop "no memory in the plan"
+for row in "calls of each piece" "dgemm" "losses" "per-sample gradients" "D v" "D V, block" "training"; do
+  grep -qF -- "$row" out || stop "no operations of '$row' in the plan"
+done
+fails "use fewer (-data_count)" bench -dry_run -data_count 10000000 -memory_limit 1
+fails "-data_shape 3,32,32" bench -dry_run -net small-allcnn -data synthetic -data_shape '1,28,28'

@@ -13,7 +13,10 @@ passes "-data_class_column TEXT" import -help
 fails "-output" import -data training.csv
 fails "-data fashion-mnist, synthetic" import -output a.h5
 fails "did you mean -data_offset?" import -data training.csv -data_ofset 1 -output a.h5
-fails "none.csv" import -data none.csv -output a.h5
+fails "none.csv: No such file" import -data none.csv -output a.h5
+fails "for a plan without data: -data synthetic" import -data none.csv -dry_run
+mkdir empty
+fails "train-images-idx3-ubyte" import -data empty -data_format idx -output a.h5
 fails "line 3, column 2 (y): 'nan'" import -data broken.csv -output a.h5
 fails "leave out -data_split test" import -data training.csv -data_test test.csv -data_split test -output a.h5
 fails "-data_offset 4 is beyond the 4 samples" import -data training.csv -data_offset 4 -output a.h5

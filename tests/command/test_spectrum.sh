@@ -35,6 +35,9 @@ fi
 codes "${task[@]}" -spectrum_metod dense
 
 # What does not fit, cannot be done or does not converge
+fails "D needs at least 2 samples" spectrum -data synthetic -data_shape 6 -data_count 1 -net mlp -net_widths 5 -output a.h5
+fails "use fewer (-data_count)" spectrum -data synthetic -data_shape 6 -data_count 10000000 -net mlp -net_widths 5 -dry_run \
+  -spectrum_method krylov -memory_limit 0.1
 fails "-memory_limit allows" "${task[@]}" -spectrum_method gram -memory_limit 0.00005 -output a.h5
 fails "take -spectrum_solver scalapack" "${task[@]}" -spectrum_vectors 2 -spectrum_solver elpa -output a.h5
 fails "missing/a.h5" "${task[@]}" -output missing/a.h5
@@ -62,6 +65,14 @@ grep -q "sum of eigenvalues = trace of D .*bound" out || stop "no self-checks in
 grep -q "Largest eigenvalues" out || stop "no eigenvalues"
 awk 'tolower($1) ~ /^(ck)?eig$/ && $6 > 0 { found = 1 } END { exit !found }' out || stop "no operations in the event eig"
 [ "$(find . -name '*.h5*')" = "./a.h5" ] || stop "other files than a.h5: $(find . -name '*.h5*')"
+# As many pairs as can be non-zero, N - 1, and no greater rank
+passes "fewer than -spectrum_nev" spectrum -data synthetic -data_shape '1,4,4' -data_count 30 -net logistic -spectrum_nev 100 \
+  -spectrum_method krylov
+grep -q "eigenvalues  *29 " out || stop "not 29 eigenvalues"
+grep -q "rank_float64  *29 " out || stop "rank_float64 is not 29"
+passes "all that can be non-zero, N - 1" spectrum -data synthetic -data_shape '1,4,4' -data_count 30 -net logistic \
+  -spectrum_method gram
+grep -q "rank_float64  *29 " out || stop "rank_float64 of gram is not 29"
 passes "Largest eigenvalues" "${task[@]}" -spectrum_method krylov -spectrum_check false
 grep -q "none (-spectrum_check false)" out || stop "not said that nothing was checked"
 rm -f ./*.h5

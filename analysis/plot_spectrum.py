@@ -20,10 +20,13 @@ try:
 except ImportError as error:
     sys.exit(f"plot_spectrum: error: this Python lacks {error.name}; Debian: apt-get install python3-h5py "
              "python3-matplotlib, and run it with /usr/bin/python3")
+import matplotlib.figure  # noqa: E402
+import matplotlib.mathtext  # noqa: E402
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first)
 
-ATTRIBUTES = ("dimension", "samples", "complete", "lambda_max", "threshold_float32")
+ATTRIBUTES = ("dimension", "samples", "complete", "lambda_max", "threshold_float32", "threshold_float64")
 OPTIONAL_ATTRIBUTES = ("network", "samples_from")
 COMPLETE_ATTRIBUTES = ("rank_float32", "eigenvalue_mean", "clipped_mean", "clipped_std")
 
@@ -49,7 +52,7 @@ def read_spectrum(name):
             if missing:
                 raise BadFile(f"{name} lacks the attribute {missing[0]}")
     except OSError as error:
-        raise BadFile(f"{name}: {error.strerror if error.errno else 'not a readable HDF5 file'}") from error
+        raise BadFile(f"{name}: {os.strerror(error.errno) if error.errno else 'not a readable HDF5 file'}") from error
     if values.ndim != 1 or values.size == 0:
         raise BadFile(f"{name}: /eigenvalues has shape {values.shape}, expected a list of numbers")
     if not np.all(np.isfinite(values)):
@@ -113,17 +116,23 @@ def draw_histogram(axes, spectra, labels):
 
 
 def draw_scree(axes, spectra, labels):
-    """Eigenvalue against its number, with the single-precision threshold."""
+    """Eigenvalue against its number, with the single-precision threshold. What is zero in double precision is not drawn;
+    returns the numbers of eigenvalues that are, one a spectrum."""
+    lowest, drawn = [], []
     for (values, attributes), label, colour in zip(spectra, labels, colours(len(spectra))):
-        positive = values[values > 0]
-        axes.plot(np.arange(1, positive.size + 1), positive, color=colour, linewidth=1.8, label=label)
+        seen = values[values > attributes["threshold_float64"]]
+        axes.plot(np.arange(1, seen.size + 1), seen, color=colour, linewidth=1.8, label=label,
+                  marker="s" if seen.size == 1 else None, markersize=5)  # a line needs two points
+        lowest.append(min(seen[-1], attributes["threshold_float32"]) if seen.size else attributes["threshold_float32"])
+        drawn.append(seen.size)
         axes.axhline(attributes["threshold_float32"], color=colour, linewidth=0.9, linestyle=":")
         if attributes["rank_float32"]:
             axes.plot(int(attributes["rank_float32"]), attributes["threshold_float32"], "o", color=colour, markersize=4)
     axes.set(xscale="log", yscale="log", xlabel="number, in descending order", ylabel=r"eigenvalue $\lambda$",
              title=r"Eigenvalues; dotted: $\lambda_{\max}\, d\, \epsilon_{32}$, dot: rank")
     top = max(values[0] for values, _ in spectra)
-    axes.set_ylim(bottom=max(min(v[v > 0][-1] for v, _ in spectra), 1e-17 * top) / 2, top=3 * top)
+    axes.set_ylim(bottom=min(lowest) / 2, top=3 * top)
+    return drawn
 
 
 def title_of(spectra):
@@ -150,7 +159,28 @@ def draw(spectra, labels, output):
     handles, texts = left.get_legend_handles_labels()
     right.legend(handles, texts, frameon=False, fontsize=8, loc="lower left")
     figure.suptitle(title_of(spectra), fontsize=11)
-    figure.savefig(output)
+    try:
+        figure.savefig(output)
+    finally:
+        plt.close(figure)
+
+
+def check_output(name):
+    """The ending of the picture's name says its format; without one matplotlib would choose both."""
+    ending = os.path.splitext(name)[1]
+    known = matplotlib.figure.Figure().canvas.get_supported_filetypes()
+    if ending[1:].lower() not in known:
+        raise BadFile(f"--output {name}: {'is no picture format: ' + ending if ending else 'has no ending'}; take .png, .pdf "
+                      "or .svg")
+
+
+def check_labels(labels):
+    """What stands between two $ in a label is a formula; one that matplotlib cannot read is named."""
+    for label in labels:
+        try:
+            matplotlib.mathtext.MathTextParser("path").parse(label)
+        except ValueError as error:
+            raise BadFile(f"--label {label}: {str(error).strip().splitlines()[-1]}; write \\$ for a dollar sign") from error
 
 
 def main():
@@ -163,10 +193,14 @@ def main():
     if len(labels) != len(arguments.files):
         parser.error(f"{len(labels)} labels for {len(arguments.files)} files")
     try:
+        check_output(arguments.output)
+        check_labels(labels)
         spectra = [read_spectrum(name) for name in arguments.files]
         draw(spectra, labels if len(spectra) > 1 or arguments.label else [""], arguments.output)
-    except (BadFile, OSError, ValueError) as error:
-        sys.exit(f"plot_spectrum: error: {error}")
+    except OSError as error:
+        sys.exit(f"plot_spectrum: error: --output {arguments.output}: {error.strerror or error}")
+    except (BadFile, ValueError) as error:
+        sys.exit(f"plot_spectrum: error: {' '.join(str(error).split())}")
     print(f"plot_spectrum: {arguments.output}")
 
 

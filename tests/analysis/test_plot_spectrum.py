@@ -29,7 +29,7 @@ def spectrum(scale=1.0):
     threshold = values[0] * D * np.finfo(np.float32).eps
     every = np.maximum(np.concatenate([values, np.zeros(D - values.size)]), threshold)
     attributes = dict(dimension=D, samples=N, complete=1, lambda_max=values[0], threshold_float32=threshold,
-                      rank_float32=int(np.sum(values > threshold)), eigenvalue_mean=values.sum() / D,
+                      threshold_float64=values[0] * D * np.finfo(np.float64).eps, rank_float32=int(np.sum(values > threshold)), eigenvalue_mean=values.sum() / D,
                       clipped_mean=every.mean(), clipped_std=every.std(), network=np.bytes_("small-lenet"),
                       samples_from=np.bytes_("synthetic train, all 65 samples"))
     return values, attributes
@@ -115,7 +115,7 @@ class PlotSpectrum(unittest.TestCase):
     def test_leading_eigenvalues_only(self):
         """A partial spectrum knows neither its rank nor its moments."""
         values, attributes = spectrum()
-        known = {key: attributes[key] for key in ("dimension", "samples", "lambda_max", "threshold_float32")}
+        known = {key: attributes[key] for key in ("dimension", "samples", "lambda_max", "threshold_float32", "threshold_float64")}
         known["complete"] = 0
         name = self.write("leading.h5", values[:20], known)
         read, got = plot_spectrum.read_spectrum(name)
@@ -123,6 +123,25 @@ class PlotSpectrum(unittest.TestCase):
         self.assertIn("leading", plot_spectrum.legend_text("", got))
         plot_spectrum.draw([(read, got)], [""], self.path("leading.png"))
         self.assertGreater(os.path.getsize(self.path("leading.png")), 10000)
+
+    def test_scree_leaves_out_numerical_zeros(self):
+        """An eigenvalue of 1e-17 is zero in double precision: it neither is drawn nor sets the axis."""
+        values, attributes = spectrum()
+        figure, axes = plt.subplots()
+        drawn = plot_spectrum.draw_scree(axes, [(np.append(values, 1e-17), attributes)], [""])
+        bottom = axes.get_ylim()[0]
+        plt.close(figure)
+        self.assertEqual(drawn, [values.size])
+        self.assertGreater(bottom, values[-1] / 3)
+
+    def test_single_eigenvalue_is_seen(self):
+        values, attributes = spectrum()
+        figure, axes = plt.subplots()
+        drawn = plot_spectrum.draw_scree(axes, [(values[:1], {**attributes, "rank_float32": 1})], [""])
+        markers = [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1 and line.get_ydata()[0] == values[0]]
+        plt.close(figure)
+        self.assertEqual(drawn, [1])
+        self.assertEqual(markers, ["s"])
 
     def test_pdf_too(self):
         result = self.run_script(self.write("a.h5", *spectrum()), "--output", self.path("out.pdf"))
@@ -154,6 +173,11 @@ class PlotSpectrum(unittest.TestCase):
         name = self.write("a.h5", *spectrum())
         self.assert_refused(["2 labels for 1 files"], name, "--label", "a", "b")
         self.assertIn("nonsense", self.refusal(name, "--output", self.path("out.nonsense")))
+        self.assertIn("has no ending", self.refusal(name, "--output", self.path("x")))
+        formula = self.refusal(name, "--label", r"$\notacommand$", "--output", self.path("x.png"))
+        self.assertIn("--label", formula)
+        self.assertEqual(len(formula.strip().splitlines()), 1, formula)
+        self.assertEqual(os.listdir(self.folder.name), ["a.h5"])
         self.assertIn("No such file", self.refusal(name, "--output", self.path("no/such/folder/out.png")))
 
     def test_exit_code(self):

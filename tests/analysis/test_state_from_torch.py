@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 try:
     import torch
@@ -18,6 +19,8 @@ import numpy as np
 
 CLARKIA = sys.argv.pop()
 SCRIPT = os.path.join(sys.argv.pop(), "state_from_torch.py")
+sys.path.insert(0, os.path.dirname(SCRIPT))
+import state_from_torch  # noqa: E402
 
 
 class SmallLenet(torch.nn.Module):
@@ -44,6 +47,13 @@ class StateFromTorch(unittest.TestCase):
     def convert(self, source, target, *more):
         return subprocess.run([sys.executable, SCRIPT, self.path(source), self.path(target), *more], capture_output=True,
                               text=True, check=False)
+
+    def refusal(self, source, target):
+        """What the script says when it stops, in this process: loading PyTorch each time takes long."""
+        with mock.patch.object(sys, "argv", [SCRIPT, self.path(source), self.path(target)]):
+            with self.assertRaises(SystemExit) as stopped:
+                state_from_torch.main()
+        return str(stopped.exception.code)
 
     def clarkia(self, *arguments):
         return subprocess.run([CLARKIA, *arguments, "-data", "synthetic", "-data_shape", "1,28,28", "-data_classes", "10",
@@ -82,10 +92,31 @@ class StateFromTorch(unittest.TestCase):
         result = self.convert("list.pt", "out.h5")
         self.assertEqual(result.returncode, 1)
         self.assertIn("no state_dict", result.stderr)
-        result = self.convert("absent.h5", "out.pt")
-        self.assertEqual(result.returncode, 1)
-        self.assertIn("absent.h5", result.stderr)
-        self.assertNotIn("Traceback", result.stderr)
+        with open(self.path("text.pt"), "w", encoding="ascii") as file:
+            file.write("not a pickle")
+        with open(self.path("text.h5"), "w", encoding="ascii") as file:
+            file.write("not HDF5")
+        with h5py.File(self.path("other.h5"), "w") as file:
+            file["features"] = np.zeros(3)
+        torch.save({"w": torch.zeros(2)}, self.path("good.pt"))
+        cases = (("absent.h5", "out.pt", "absent.h5: No such file"), ("absent.pt", "out.h5", "absent.pt: No such file"),
+                 ("text.pt", "out.h5", "text.pt is no file of torch.save"), ("text.h5", "out.pt", "text.h5: is no HDF5 file"),
+                 ("other.h5", "out.pt", "no group /state"), ("good.pt", "out.dat", "out.dat: its ending"),
+                 ("other.h5", "out.hdf5", "both names of a state file"), ("good.pt", "none/out.h5", "No such file"),
+                 ("text.pt", "out.hdf5", "text.pt"))
+        for source, target, words in cases:
+            before = sorted(os.listdir(self.folder.name))
+            message = self.refusal(source, target)
+            self.assertIn(words, message)
+            self.assertEqual(len(message.splitlines()), 1, message)
+            self.assertEqual(sorted(os.listdir(self.folder.name)), before)
+
+    def test_both_endings(self):
+        torch.save({"w": torch.arange(3.0)}, self.path("a.pth"))
+        state_from_torch.convert(self.path("a.pth"), self.path("a.hdf5"), torch.float64)
+        state_from_torch.convert(self.path("a.hdf5"), self.path("b.pt"), torch.float32)
+        self.assertTrue(torch.equal(torch.load(self.path("b.pt"))["w"], torch.arange(3.0)))
+        self.assertEqual(sorted(os.listdir(self.folder.name)), ["a.hdf5", "a.pth", "b.pt"])
 
 
 if __name__ == "__main__":

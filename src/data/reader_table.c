@@ -33,8 +33,8 @@ static PetscErrorCode TableNext(CkLines *lines, const TableLayout *layout, char 
   *n = TableSplit(layout->delimiter, line, layout->columns, fields);
   if (*n != layout->columns)
     CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
-                  "%s: line %" PetscInt64_FMT " has %" PetscInt_FMT " columns, the first line has %" PetscInt_FMT,
-                  lines->stream.name, lines->number, *n, layout->columns);
+                  "%s: line %" PetscInt64_FMT " has %" PetscInt_FMT " column%s, the first line has %" PetscInt_FMT,
+                  lines->stream.name, lines->number, *n, *n == 1 ? "" : "s", layout->columns);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

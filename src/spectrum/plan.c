@@ -156,6 +156,22 @@ static PetscErrorCode PrintPlan(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Keys that the route which the program has chosen does not heed; for one that was asked for, the command refuses them.
+ */
+static PetscErrorCode WarnOfEffect(CkSpectrum s)
+{
+  const PetscBool krylov = (PetscBool)(s->method == CK_SPECTRUM_KRYLOV);
+  const char     *key = krylov ? "-spectrum_solver" : "-spectrum_nev";
+  PetscBool       given;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsHasName(NULL, NULL, key, &given));
+  if (given && s->asked == CK_SPECTRUM_AUTO)
+    PetscCall(CkLog(s->comm, "warning: %s has no effect, as the method is %s; -spectrum_method %s heeds it", key,
+                    CkSpectrumMethodName(s->method), krylov ? "dense or gram" : "krylov"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
 {
   char what[128];
@@ -164,6 +180,7 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
   PetscCall(SetFixed(s));
   PetscCall(ChooseSolver(s));
   PetscCall(ChooseMethod(s));
+  PetscCall(WarnOfEffect(s));
   PetscCall(Estimate(s, s->method, &s->estimate));
   if (print) PetscCall(PrintPlan(s));
   PetscCall(PetscSNPrintf(what, sizeof(what), "-spectrum_method %s with d = %" PetscInt_FMT ", N = %" PetscInt_FMT,

@@ -15,6 +15,18 @@ typedef struct {
 
 extern const CkCommand ck_command_import, ck_command_train, ck_command_spectrum, ck_command_bench;
 
+/* The command line as it is handed on: option files first, so that what is typed wins over them wherever it stands. */
+typedef struct {
+  PetscBool help, version; /* asked for, on the command line or in an options file */
+  int       argc;
+  char    **argv; /* program, command (if one was given), the other keys; ended by -skip_petscrc */
+} CkArguments;
+
+/* Between MPI_Init() and SlepcInitialize(); collective on MPI_COMM_WORLD, which PETSC_COMM_WORLD must be. Errors: an
+   options file that cannot be read or holds what is not for such a file (user-guide, "Options"), with its line. */
+PetscErrorCode CkArgumentsRead(int argc, char **argv, CkArguments *arguments);
+void           CkArgumentsFree(CkArguments *arguments);
+
 /* The command of that name, or NULL; with nearest (may be NULL) set to the closest name, NULL if none is close. */
 const CkCommand *CkCommandFind(const char name[], const char **nearest);
 /* Lists the commands, one line and an example each. */
@@ -23,5 +35,7 @@ PetscErrorCode CkCommandHelp(MPI_Comm comm);
 PetscErrorCode CkCommandRegisterCommon(void);
 /* A command's summary, example and all its keys. */
 PetscErrorCode CkCommandPrintHelp(const CkCommand *command, MPI_Comm comm);
-/* Registers, checks the options, answers -help, runs, warns of left-over options. */
+/* Registers, checks the options, runs, warns of left-over options. */
 PetscErrorCode CkCommandRun(const CkCommand *command, MPI_Comm comm);
+/* User error if something that was printed has not arrived (a full disk). Collective. */
+PetscErrorCode CkCommandCheckPrinted(MPI_Comm comm);

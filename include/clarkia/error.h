@@ -6,8 +6,9 @@
 
   A *user error* (bad input, a limit exceeded, a full disk) is found collectively: CkCheckAll() reduces the verdict, the
   lowest failing rank's message is printed once, and every rank returns the same code, so that main() can finalise and
-  exit with CkErrorExitCode(). Messages name the value, the bound and the remedy. Any other error (a bug, a failed call
-  on one rank) keeps PETSc's trace-back, and main() calls MPI_Abort().
+  exit with CkErrorExitCode(). Messages name the value, the bound and the remedy. Errors of PETSc and SLEPc that bad
+  input may cause (-eps_tol abc) are held back until CkErrorReport(), which tells them once if all ranks have met them.
+  Any other error (a bug, memory access out of bounds) keeps PETSc's trace-back, and main() calls MPI_Abort().
 */
 
 /* CkCheckAll - Collective on comm. If ok is false on any rank, reports the lowest failing rank's message and returns
@@ -32,9 +33,13 @@ void CkVerdictFail(CkVerdict *verdict, PetscErrorCode code, const char format[],
 PetscErrorCode CkCheckVerdict(MPI_Comm comm, const CkVerdict *verdict);
 
 /* Installs the error handler that prints user errors as one line "clarkia: error: ...", on rank 0 of their
-   communicator. To be called before PetscInitialize(), so that errors in option files are covered and -on_error_abort
-   and its like still replace it. */
+   communicator. To be called after MPI_Init() on all ranks and before PetscInitialize(), so that errors in options are
+   covered and -on_error_abort and its like still replace it. */
 PetscErrorCode CkErrorInitialize(void);
+/* Tells the error that has come up to main() unless it has been told. Where all ranks come here with the same error
+   within two seconds it is told once and counts as collective, else each rank that comes tells its own. ierr = 0:
+   nothing to be told. Not collective. */
+void CkErrorReport(PetscErrorCode ierr);
 /* Whether a user error also shows the functions it passed through (-error_traceback). */
 void CkErrorSetTraceback(PetscBool traceback);
 /* True after a collectively reported user error: the program may finalise in order. */

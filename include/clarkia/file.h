@@ -5,11 +5,11 @@
 /*
   CkFile: a self-describing HDF5 file, written or read in parallel (docs/formats.md).
 
-  Writing goes to "<name>.tmp-<pid of rank 0>"; CkFileCommit() flushes, closes, reads everything back, syncs and
-  renames, so a name that exists is a complete file. A failed call removes the temporary file at once; CkFileDestroy()
-  and PetscFinalize() remove that of a file that was not committed. Every dataset carries `units` and `description`; the
-  root carries the provenance. All calls but CkFileGetName() are collective on the file's communicator, with the same
-  path, type and name on all ranks.
+  Writing goes to "<name>.tmp-<machine>-<pid of rank 0>"; CkFileCommit() flushes, closes, reads everything back, syncs
+  and renames, so a name that exists is a complete file. A failed call removes the temporary file at once;
+  CkFileDestroy() and PetscFinalize() remove that of a file that was not committed. Every dataset carries `units` and
+  `description`; the root carries the provenance. All calls but CkFileGetName() are collective on the file's
+  communicator, with the same path, type and name on all ranks.
 
   Failures (missing, not HDF5, truncated, wrong type or shape, folder not writable, disk full) are user errors that name
   file and object. After a failed write the file can only be destroyed. Open MPI's OMPIO loses data silently on a full
@@ -28,6 +28,20 @@ PetscErrorCode CkFileOpen(MPI_Comm comm, const char name[], CkFile *file); /* re
 PetscErrorCode CkFileCommit(CkFile file);
 PetscErrorCode CkFileDestroy(CkFile *file);
 PetscErrorCode CkFileGetName(CkFile file, const char **name); /* the final name; owned by the file; not collective */
+
+/* Notes a file that this run reads (nothing happens if it is no regular file); not collective. Options
+   of kind CK_OPTION_FILE do so by themselves; what a run has written itself it may read and write again. */
+void CkFileNoteInput(const char path[]);
+/* User error if a rank has noted the file that stands under this name, or a link to it. CkFileCreate() checks too;
+   call this where the file is created only after long work. */
+PetscErrorCode CkFileCheckOutput(MPI_Comm comm, const char name[]);
+
+/* From now on SIGINT, SIGTERM and SIGHUP remove what this process is writing and end it with 128 + signal; a signal
+   that was ignored stays so. Call it after MPI_Init() and again after PetscInitialize(), which sets handlers of its
+   own. */
+PetscErrorCode CkFileHandleSignals(void);
+/* Removes the temporary files of this process; for what ends a run out of order. Safe in a signal handler. */
+void CkFileRemoveTemporaries(void);
 
 /* Root attributes of docs/formats.md, "Provenance": program and version, git revision, command line, options in force,
    library versions, BLAS, oneDNN instruction set, ranks, threads, hosts, seed, Slurm job, start and end time. The end

@@ -4,8 +4,8 @@
 /*
   options.h: strict options. Every object lists its keys in one static table: default, bounds, meaning stand there and
   nowhere else. CkOptionsCheck() runs before any work: a key that carries one of our prefixes (or lies within two
-  letters of a key of ours) and stands in no table is an error that names the nearest known key; so is a value that is
-  no number, out of bounds, or none of the choices.
+  letters of a key of ours) and stands in no table is an error that names the nearest known key; so is a key of another
+  command, and a value that is no number, out of bounds, or none of the choices.
 */
 typedef enum {
   CK_OPTION_BOOL,
@@ -13,7 +13,8 @@ typedef enum {
   CK_OPTION_REAL,
   CK_OPTION_REALS,
   CK_OPTION_INTS,
-  CK_OPTION_STRING
+  CK_OPTION_STRING,
+  CK_OPTION_FILE /* text that names a file or files A,B,.. to be read; CkOptionsGetString() */
 } CkOptionKind;
 
 typedef struct {
@@ -31,14 +32,18 @@ PetscErrorCode CkOptionsRegister(const char title[], const CkOption table[]);
 /* Adds the keys that every command takes: help, seed, output, memory_limit, dry_run, error_traceback. The other calls
    do so by themselves. */
 PetscErrorCode CkOptionsRegisterCommon(void);
-/* Checks the whole options database against the registered tables. Collective on PETSC_COMM_WORLD; user error as above.
- */
+/* Tables registered from now on are those of this command; runs: it is the one whose keys are read, else its keys are
+   known only to say whose they are. Without any call, all tables are those of the program that runs. */
+void CkOptionsSetCommand(const char command[], PetscBool runs);
+/* Checks the whole options database against the registered tables, warns of keys that look like misspelt ones of PETSc
+   or SLEPc, and notes the files that are named as inputs (CkFileNoteInput()). Collective on PETSC_COMM_WORLD; user
+   error as above. */
 PetscErrorCode CkOptionsCheck(void);
 /* Prints all registered tables with defaults, bounds, choices and meaning on rank 0. */
 PetscErrorCode CkOptionsHelp(MPI_Comm comm);
 /* All registered keys with the values in force, one "-key value\n" a line; caller frees with PetscFree(). */
 PetscErrorCode CkOptionsInForce(char **text);
-/* Warns on rank 0 of options in the database that nobody (PETSc and SLEPc included) has read. */
+/* Warns on rank 0 of options in the database that nobody (PETSc and SLEPc included) has read; after the work. */
 PetscErrorCode CkOptionsWarnLeft(MPI_Comm comm);
 
 /* The value in force (database, else fallback) of a registered key; it is a programming error to ask for one that is
@@ -47,7 +52,8 @@ PetscErrorCode CkOptionsWarnLeft(MPI_Comm comm);
 PetscErrorCode CkOptionsGetBool(const char key[], PetscBool *value, PetscBool *set);
 PetscErrorCode CkOptionsGetInt(const char key[], PetscInt *value, PetscBool *set);
 PetscErrorCode CkOptionsGetReal(const char key[], PetscReal *value, PetscBool *set);
-/* n: in, room of values; out, numbers read, 0 where unset and without fallback. "0.2,0.4,1.0" */
+/* n: in, room of values; out, numbers read, 0 where unset and without fallback. "0.2,0.4,1.0". More numbers than there
+   is room for are an error. */
 PetscErrorCode CkOptionsGetReals(const char key[], PetscReal values[], PetscInt *n, PetscBool *set);
 PetscErrorCode CkOptionsGetInts(const char key[], PetscInt values[], PetscInt *n, PetscBool *set);
 /* value: room of length bytes; "" where unset and without fallback. */

@@ -10,7 +10,7 @@ static const CkOption table[] = {
    "timed calls of each piece, after one that is not; the median is shown"},
   {"bench_columns", CK_OPTION_INT, "32", 1, 4096, NULL, "columns of the block product with D"},
   {"bench_order", CK_OPTION_INT, "1024", 1, 30000, NULL, "order of the dense matrices; R'R has twice that"},
-  {"bench_peer", CK_OPTION_STRING, NULL, 0, 0, NULL,
+  {"bench_peer", CK_OPTION_FILE, NULL, 0, 0, NULL,
    "JSON file with another program's seconds per sample (tests/bench/torch_reference.py), to be set beside ours"},
   {0}};
 

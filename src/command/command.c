@@ -3,6 +3,7 @@
 #include <clarkia/options.h>
 #include <clarkia/progress.h>
 #include <clarkia/provenance.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,7 +36,8 @@ PetscErrorCode CkCommandHelp(MPI_Comm comm)
   printf("Clarkia %s: the diffusion matrix of stochastic gradient descent and its spectrum, for real networks.\n\n"
          "  clarkia COMMAND -key value ...              run a command\n"
          "  mpiexec -n 4 clarkia COMMAND -key value ... on four processes\n"
-         "  clarkia COMMAND -options_file_yaml FILE ... with keys from a file of lines \"key: value\"\n"
+         "  clarkia COMMAND -options_file_yaml FILE ... with keys from a file of lines \"key: value\"; keys on the\n"
+         "                                              command line win over it, before it and behind it\n"
          "  clarkia COMMAND -help                       all keys of a command, with defaults and meaning\n"
          "  clarkia -version                            version and libraries\n"
          "\nOptions in ~/.petscrc are not read, those in PETSC_OPTIONS are.\n\nCommands\n",
@@ -64,7 +66,9 @@ PetscErrorCode CkCommandPrintHelp(const CkCommand *command, MPI_Comm comm)
   if (rank == 0) printf("clarkia %s: %s\n  e.g. %s\n\n", command->name, command->summary, command->example);
   PetscCall(CkOptionsHelp(comm));
   if (rank == 0)
-    printf("\nPETSc's and SLEPc's own keys (-log_view, -eps_monitor, -options_file_yaml FILE, ...) work as well.\n");
+    printf(
+      "\nPETSc's and SLEPc's own keys (-log_view, -eps_monitor, ...) work as well. -options_file_yaml FILE takes keys"
+      "\nfrom lines \"key: value\"; keys on the command line win over it, before it and behind it.\n");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -81,20 +85,37 @@ static PetscErrorCode LogHeader(const CkCommand *command, MPI_Comm comm)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkCommandCheckPrinted(MPI_Comm comm)
+{
+  PetscFunctionBeginUser;
+  errno = 0;
+  CkCheckAll(comm, fflush(stdout) == 0 && !ferror(stdout), PETSC_ERR_FILE_WRITE,
+             "not all of the output could be written to standard output: %s", errno ? strerror(errno) : "disk full?");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The keys of the other commands are known to say whose they are. */
+static PetscErrorCode RegisterKeys(const CkCommand *command)
+{
+  PetscFunctionBeginUser;
+  for (size_t i = 0; i < ncommands; ++i) {
+    CkOptionsSetCommand(commands[i]->name, PETSC_FALSE);
+    if (commands[i] != command) PetscCall(commands[i]->register_options());
+  }
+  CkOptionsSetCommand(command->name, PETSC_TRUE);
+  PetscCall(CkCommandRegisterCommon());
+  PetscCall(command->register_options());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkCommandRun(const CkCommand *command, MPI_Comm comm)
 {
-  PetscBool help = PETSC_FALSE, traceback = PETSC_FALSE, dry_run = PETSC_FALSE; /* help: from an options file */
+  PetscBool traceback = PETSC_FALSE, dry_run = PETSC_FALSE;
 
   PetscFunctionBeginUser;
   CkProvenanceStart();
   PetscCall(CkEventsRegister());
-  PetscCall(CkCommandRegisterCommon());
-  PetscCall(command->register_options());
-  PetscCall(CkOptionsGetBool("help", &help, NULL));
-  if (help) {
-    PetscCall(CkCommandPrintHelp(command, comm));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
+  PetscCall(RegisterKeys(command));
   PetscCall(CkOptionsCheck());
   PetscCall(CkOptionsGetBool("error_traceback", &traceback, NULL));
   CkErrorSetTraceback(traceback);

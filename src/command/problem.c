@@ -4,7 +4,7 @@
 #include <clarkia/options.h>
 
 static const CkOption table[] = {
-  {"state", CK_OPTION_STRING, NULL, 0, 0, NULL,
+  {"state", CK_OPTION_FILE, NULL, 0, 0, NULL,
    "file of the weights (HDF5, written by train); without it, random weights from -seed"},
   {0}};
 

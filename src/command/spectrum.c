@@ -4,6 +4,7 @@
 #include <clarkia/options.h>
 #include <clarkia/progress.h>
 #include <clarkia/spectrum.h>
+#include <string.h>
 
 /* clarkia spectrum: the eigenvalues of D(x), to a table and a file. */
 
@@ -79,6 +80,28 @@ static PetscErrorCode Solve(MPI_Comm comm, CkProblem *problem, CkSpectrum spectr
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Keys that the route asked for does not heed. */
+static PetscErrorCode CheckEffect(MPI_Comm comm)
+{
+  static const struct {
+    const char *key;
+    PetscBool   krylov; /* heeded by krylov, else by dense and gram */
+  } keys[] = {{"-spectrum_nev", PETSC_TRUE}, {"-spectrum_partial", PETSC_TRUE}, {"-spectrum_solver", PETSC_FALSE}};
+  char      method[32];
+  PetscBool krylov, given;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("spectrum_method", method, sizeof(method), NULL));
+  krylov = (PetscBool)(strcmp(method, "krylov") == 0);
+  for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i) {
+    PetscCall(PetscOptionsHasName(NULL, NULL, keys[i].key, &given));
+    CkCheckAll(comm, !given || keys[i].krylov == krylov || strcmp(method, "auto") == 0, PETSC_ERR_ARG_INCOMP,
+               "%s has no effect with -spectrum_method %s: leave it out, or give -spectrum_method %s", keys[i].key,
+               method, krylov ? "dense or gram" : "krylov");
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Run(MPI_Comm comm)
 {
   PetscBool   dry;
@@ -87,6 +110,7 @@ static PetscErrorCode Run(MPI_Comm comm)
   CkSpectrum  spectrum;
 
   PetscFunctionBeginUser;
+  PetscCall(CheckEffect(comm));
   PetscCall(CkOptionsGetBool("dry_run", &dry, NULL));
   PetscCall(CkProblemCreate(comm, (PetscBool)!dry, &problem));
   PetscCall(CreateSpectrum(&problem, &D, &spectrum));

@@ -70,6 +70,20 @@ static PetscErrorCode ReadOutput(Training *t)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* No file that is written, at the end or on the way, may be one that was read. */
+static PetscErrorCode CheckInputs(const Training *t)
+{
+  char name[PETSC_MAX_PATH_LEN + 8];
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileCheckOutput(t->comm, t->output));
+  for (PetscInt i = 0; i < t->nsaves; ++i) {
+    SaveName(t->output, t->saves[i], name);
+    PetscCall(CkFileCheckOutput(t->comm, name));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The folder must take a file now rather than after hours. */
 static PetscErrorCode CheckOutput(Training *t)
 {
@@ -78,6 +92,7 @@ static PetscErrorCode CheckOutput(Training *t)
   PetscFunctionBeginUser;
   CkCheckAll(t->comm, t->output[0], PETSC_ERR_ARG_INCOMP,
              "train needs -output FILE.h5, the file to write the trained weights to");
+  PetscCall(CheckInputs(t));
   PetscCall(CkFileCreate(t->comm, t->output, &file));
   PetscCall(CkFileDestroy(&file));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -202,8 +217,8 @@ static PetscErrorCode PrintPlan(const Training *t)
   PetscCall(CkTableCreate(t->comm, "Training", &rows));
   PetscCall(CkProblemDescribe(&t->problem, rows));
   PetscCall(CkTableRow(rows, "epochs", "",
-                       "%" PetscInt_FMT " of %" PetscInt_FMT " updates each, batches of %" PetscInt_FMT, epochs,
-                       updates, batch));
+                       "%" PetscInt_FMT " of %" PetscInt_FMT " update%s each, batches of %" PetscInt_FMT, epochs,
+                       updates, updates == 1 ? "" : "s", batch));
   PetscCall(CkTableRow(rows, "operations", "three forward passes a sample and epoch", "%.4g",
                        3 * forward * (double)N * (double)epochs));
   PetscCall(CkTableRow(rows, "memory", "", "about %s a rank: data %s, training %s", bytes[0], bytes[1], bytes[2]));
@@ -228,7 +243,8 @@ static PetscErrorCode PrintSummary(const Training *t)
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsGetProgress(t->dynamics, &epoch, NULL, &step));
   PetscCall(CkTableCreate(t->comm, "Trained", &rows));
-  PetscCall(CkTableRow(rows, "updates", "", "%" PetscInt_FMT " in %" PetscInt_FMT " epochs", step, epoch));
+  PetscCall(CkTableRow(rows, "updates", "", "%" PetscInt_FMT " in %" PetscInt_FMT " epoch%s", step, epoch,
+                       epoch == 1 ? "" : "s"));
   if (epoch > 0) {
     PetscCall(CkTableRow(rows, "training loss", "mean over the last epoch", "%.6g", t->last.loss));
     PetscCall(CkTableRow(rows, "training error", "mean over the last epoch", "%.3f%%", 100 * t->last.error));
@@ -285,6 +301,7 @@ static PetscErrorCode Run(MPI_Comm comm)
   PetscCall(CkDynamicsSetFromOptions(t.dynamics));
   PetscCall(CkDynamicsSetUp(t.dynamics));
   PetscCall(CheckGroups(&t));
+  PetscCall(CheckInputs(&t)); /* by now all files of the data set are known */
   PetscCall(PrintPlan(&t));
   if (!dry_run) PetscCall(Train(&t));
   PetscCall(CkDynamicsDestroy(&t.dynamics));

@@ -5,7 +5,7 @@
 
 /* datasettings.c: the -data_* keys. */
 static const CkOption options[] = {
-  {"data", CK_OPTION_STRING, NULL, 0, 0, NULL,
+  {"data", CK_OPTION_FILE, NULL, 0, 0, NULL,
    "fashion-mnist, synthetic, a file, files FILE,FILE,... (CIFAR), or a folder"},
   {"data_format", CK_OPTION_STRING, "auto", 0, 0, NULL,
    "idx, cifar10, cifar100, table, svhn, hdf5, synthetic, fashion-mnist; auto: by names and first bytes"},
@@ -17,9 +17,9 @@ static const CkOption options[] = {
    "samples to use, after class subset and offset (unset: all; synthetic: 1000)"},
   {"data_classes", CK_OPTION_INT, NULL, 1, CK_CLASSES_LIMIT, NULL,
    "number of classes (unset: synthetic 10, IDX greatest label + 1)"},
-  {"data_labels", CK_OPTION_STRING, NULL, 0, 0, NULL, "IDX: file of the labels of -data FILE"},
-  {"data_test", CK_OPTION_STRING, NULL, 0, 0, NULL, "file of the test split, for formats that name files one by one"},
-  {"data_test_labels", CK_OPTION_STRING, NULL, 0, 0, NULL, "IDX: file of the labels of -data_test FILE"},
+  {"data_labels", CK_OPTION_FILE, NULL, 0, 0, NULL, "IDX: file of the labels of -data FILE"},
+  {"data_test", CK_OPTION_FILE, NULL, 0, 0, NULL, "file of the test split, for formats that name files one by one"},
+  {"data_test_labels", CK_OPTION_FILE, NULL, 0, 0, NULL, "IDX: file of the labels of -data_test FILE"},
   {"data_cifar_labels", CK_OPTION_STRING, "fine", 0, 0, "fine|coarse", "CIFAR-100: which of its two labels"},
   {"data_class_column", CK_OPTION_STRING, NULL, 0, 0, NULL,
    "tables: name or number (from 1) of the class column (unset: the last)"},
@@ -29,7 +29,7 @@ static const CkOption options[] = {
    "synthetic: distance of two class means, in standard deviations of the noise"},
   {"data_transform", CK_OPTION_STRING, "auto", 0, 0, NULL,
    "list of pool, scale, standardise, gcn, zca, run in this order; none; auto: scale for uint8 that was not imported"},
-  {"data_transform_from", CK_OPTION_STRING, NULL, 0, 0, NULL,
+  {"data_transform_from", CK_OPTION_FILE, NULL, 0, 0, NULL,
    "apply the transforms, with their fitted numbers, of a file written by import"},
   {"data_pool", CK_OPTION_INTS, NULL, 1, 2147483647, NULL,
    "pool images to SIDE or HEIGHT,WIDTH, before all other transforms: 7 makes 7 x 7 of 28 x 28"},

@@ -109,6 +109,7 @@ static void CifarOpenFiles(CifarContext *context, PetscInt64 *records, CkVerdict
       CkVerdictFail(verdict, PETSC_ERR_FILE_OPEN, "%s: cannot be opened: %s", f->name, strerror(errno));
     }
     if (verdict->code) return;
+    CkFileNoteInput(f->name);
     f->first = *records;
     f->records = status.st_size / record;
     *records += f->records;

@@ -191,6 +191,9 @@ static PetscErrorCode Open(CkReader reader, CkVerdict *verdict)
 
   PetscFunctionBeginUser;
   if (CkReaderIsDirectory(images)) {
+    if (labels[0])
+      CkVerdictFail(verdict, PETSC_ERR_USER_INPUT, "%s %.256s has no effect: %.256s is a folder, its labels are in it",
+                    reader->test ? "-data_test_labels" : "-data_labels", labels, images);
     PetscCall(CkIdxOpenDirectory(reader, images, verdict));
     PetscFunctionReturn(PETSC_SUCCESS);
   }

@@ -196,6 +196,7 @@ static PetscErrorCode SvhnOpenFile(CkReader reader, SvhnContext *context, CkVerd
   if (verdict->code) PetscFunctionReturn(PETSC_SUCCESS);
   matio_message[0] = '\0';
   Mat_LogInitFunc("clarkia", KeepMessage);
+  CkFileNoteInput(context->name);
   context->file = Mat_Open(context->name, MAT_ACC_RDONLY);
   if (!context->file) {
     CkVerdictFail(verdict, PETSC_ERR_FILE_OPEN, "%s: is no readable MATLAB file%s", context->name, matio_message);

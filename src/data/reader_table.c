@@ -35,8 +35,8 @@ static PetscErrorCode TableNext(CkLines *lines, const TableLayout *layout, char 
   if (*n != layout->columns)
     CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
                   "%s: line %" PetscInt64_FMT " has %" PetscInt_FMT
-                  " columns, the first line of %s%.256s has %" PetscInt_FMT,
-                  lines->stream.name, lines->number, *n, other ? "the training file " : "",
+                  " column%s, the first line of %s%.256s has %" PetscInt_FMT,
+                  lines->stream.name, lines->number, *n, *n == 1 ? "" : "s", other ? "the training file " : "",
                   other ? layout->source : "this file", layout->columns);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

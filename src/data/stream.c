@@ -40,6 +40,7 @@ void CkStreamOpen(CkStream *stream, const char name[], CkVerdict *verdict)
     stream->gzip = (PetscBool)(fread(magic, 1, 2, file) == 2 && magic[0] == 0x1f && magic[1] == 0x8b);
     stream->disk = (PetscInt64)status.st_size;
     fclose(file);
+    CkFileNoteInput(name);
     stream->file = gzopen(name, "rb");
     if (!stream->file) CkVerdictFail(verdict, PETSC_ERR_FILE_OPEN, "%s: cannot be opened: %s", name, strerror(errno));
     else gzbuffer(stream->file, 1 << 18);

@@ -58,12 +58,20 @@ PetscErrorCode CkDynamicsSetType(CkDynamics dynamics, const char type[])
 
 static PetscErrorCode ReadSchedule(CkDynamics dynamics)
 {
-  char schedule[32];
+  char      schedule[32];
+  PetscBool steps, factor;
 
   PetscFunctionBeginUser;
   dynamics->nmilestones = 0;
   PetscCall(CkOptionsGetString("dynamics_schedule", schedule, sizeof(schedule), NULL));
-  if (strcmp(schedule, "step") != 0) PetscFunctionReturn(PETSC_SUCCESS);
+  if (strcmp(schedule, "step") != 0) {
+    PetscCall(PetscOptionsHasName(NULL, NULL, "-dynamics_steps", &steps));
+    PetscCall(PetscOptionsHasName(NULL, NULL, "-dynamics_factor", &factor));
+    CkCheckAll(dynamics->comm, !steps && !factor, PETSC_ERR_ARG_INCOMP,
+               "-dynamics_%s has no effect with -dynamics_schedule %s: leave it out, or give -dynamics_schedule step",
+               steps ? "steps" : "factor", schedule);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   dynamics->nmilestones = CK_MAX_MILESTONES;
   PetscCall(CkOptionsGetInts("dynamics_steps", dynamics->milestones, &dynamics->nmilestones, NULL));
   PetscCall(CkOptionsGetReal("dynamics_factor", &dynamics->factor, NULL));

@@ -37,6 +37,8 @@ double CkSpectrumTotalMemory(CkSpectrum s, const CkSpectrumEstimate *e)
   return s->fixed + e->matrix + e->work + e->vectors + e->stream;
 }
 
+static const double SAMPLE_BYTES = 2 * sizeof(double); /* of each sample on every rank: its squared norms */
+
 /* Bytes per rank that every route needs: samples, the engine's buffers, the point and what is cached with it. */
 static PetscErrorCode SetFixed(CkSpectrum s)
 {
@@ -46,7 +48,7 @@ static PetscErrorCode SetFixed(CkSpectrum s)
   PetscFunctionBeginUser;
   PetscCall(CkLossGetEngine(s->loss, &engine));
   if (engine) PetscCall(CkEngineGetCost(engine, &bytes, NULL, NULL, NULL, NULL));
-  s->fixed = s->data_bytes + bytes + 2. * sizeof(double) * ((double)s->d + (double)s->N);
+  s->fixed = s->data_bytes + bytes + 2. * sizeof(double) * (double)s->d + SAMPLE_BYTES * (double)s->N;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -159,11 +161,29 @@ static PetscErrorCode PrintPlan(CkSpectrum s)
 /* What to change where the memory does not suffice: the largest part of it. */
 static const char *MemoryRemedy(CkSpectrum s)
 {
-  if (s->data_bytes > CkSpectrumTotalMemory(s, &s->estimate) / 2)
+  const double samples = s->data_bytes + SAMPLE_BYTES * (double)s->N;
+
+  if (samples > CkSpectrumTotalMemory(s, &s->estimate) / 2)
     return "the samples themselves take most of it: use fewer (-data_count), more nodes, or raise -memory_limit";
   if (s->method == CK_SPECTRUM_KRYLOV)
     return "use more ranks on more nodes, lower -spectrum_nev, or raise -memory_limit";
   return "use more ranks on more nodes, fewer samples (-data_count), -spectrum_method krylov, or raise -memory_limit";
+}
+
+/* Keys that the route which the program has chosen does not heed; for one that was asked for, the command refuses them.
+ */
+static PetscErrorCode WarnOfEffect(CkSpectrum s)
+{
+  const PetscBool krylov = (PetscBool)(s->method == CK_SPECTRUM_KRYLOV);
+  const char     *key = krylov ? "-spectrum_solver" : "-spectrum_nev";
+  PetscBool       given;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsHasName(NULL, NULL, key, &given));
+  if (given && s->asked == CK_SPECTRUM_AUTO)
+    PetscCall(CkLog(s->comm, "warning: %s has no effect, as the method is %s; -spectrum_method %s heeds it", key,
+                    CkSpectrumMethodName(s->method), krylov ? "dense or gram" : "krylov"));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
@@ -178,6 +198,7 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
   PetscCall(SetFixed(s));
   PetscCall(ChooseSolver(s));
   PetscCall(ChooseMethod(s));
+  PetscCall(WarnOfEffect(s));
   PetscCall(Estimate(s, s->method, &s->estimate));
   if (print) PetscCall(PrintPlan(s));
   PetscCall(PetscSNPrintf(what, sizeof(what), "-spectrum_method %s with d = %" PetscInt_FMT ", N = %" PetscInt_FMT,

@@ -88,6 +88,7 @@ static PetscErrorCode FileAbandon(CkFile file, PetscErrorCode ierr)
     if (file->rank == 0) (void)truncate(file->temporary, 0); /* room for what closing will write */
     if (file->id >= 0) PetscCall(CkFileOccupyMetadata(file, &error));
     if (file->rank == 0) (void)unlink(file->temporary);
+    CkFileForgetTemporary(file->temporary);
   }
   if (error || file->damaged) {
     if (file->rank == 0) PetscCallMPI(MPI_Abort(PETSC_COMM_WORLD, CkErrorExitCode(ierr)));
@@ -195,8 +196,8 @@ static void CheckTarget(CkFile file, CkVerdict *verdict)
   char        folder[PETSC_MAX_PATH_LEN];
   struct stat status;
 
-  if (strlen(file->name) + 32 > PETSC_MAX_PATH_LEN) {
-    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "the name is longer than %d bytes", PETSC_MAX_PATH_LEN - 32);
+  if (strlen(file->name) + 40 > PETSC_MAX_PATH_LEN) {
+    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_OPEN, "the name is longer than %d bytes", PETSC_MAX_PATH_LEN - 40);
     return;
   }
   CkFileFolder(file, folder);
@@ -285,16 +286,19 @@ PetscErrorCode CkFileCreate(MPI_Comm comm, const char name[], CkFile *file)
 
   PetscFunctionBeginUser;
   *file = NULL;
+  PetscCall(CkFileCheckOutput(comm, name));
   PetscCall(FileNew(comm, name, &f));
   *file = f;
   if (f->rank == 0) {
     CheckTarget(f, &verdict);
-    PetscCall(PetscSNPrintf(temporary, sizeof(temporary), "%s.tmp-%ld", name, (long)getpid()));
+    PetscCall(CkFileNameTemporary(f, temporary));
   }
   PetscCall(CkFileConclude(f, &verdict));
+  if (f->rank == 0) CkFileRemoveStale(f);
   PetscCall(CkFileCheckSpace(f, 0));
   PetscCallMPI(MPI_Bcast(temporary, PETSC_MAX_PATH_LEN, MPI_CHAR, 0, f->comm));
   PetscCall(PetscStrallocpy(temporary, &f->temporary));
+  if (f->rank == 0) CkFileNoteTemporary(temporary);
   PetscCall(CreateTemporary(f));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -434,6 +438,7 @@ PetscErrorCode CkFileCommit(CkFile file)
   PetscCall(Verify(file));
   if (file->rank == 0) Publish(file, &verdict);
   PetscCall(CkFileConclude(file, &verdict));
+  CkFileForgetTemporary(file->temporary);
   PetscCall(PetscFree(file->temporary));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -51,6 +51,12 @@ PetscErrorCode CkFileConclude(CkFile file, const CkVerdict *verdict);
 PetscErrorCode CkFileCheckOpen(CkFile file, PetscBool writing); /* usage error if it is not open that way */
 /* The folder of the file's name, "." if it has none. */
 void CkFileFolder(CkFile file, char folder[PETSC_MAX_PATH_LEN]);
+/* Of temporary files (file_temporary.c), on rank 0: the name for this process; what a signal is to remove; removal of
+   those that dead processes of this machine have left beside `file`. */
+PetscErrorCode CkFileNameTemporary(CkFile file, char name[PETSC_MAX_PATH_LEN]);
+void           CkFileNoteTemporary(const char name[]);
+void           CkFileForgetTemporary(const char name[]);
+void           CkFileRemoveStale(CkFile file);
 /* Collective: user error if the folder has less than `bytes` and what is reserved free. */
 PetscErrorCode CkFileCheckSpace(CkFile file, double bytes);
 #define CK_FILE_BLOCK_BYTES 16384 /* unit in which metadata take room */

@@ -13,8 +13,9 @@
   put plain bytes wherever they will go: a full disk or a quota then shows in a plain write(), and HDF5 only overwrites.
 */
 
-#define RESERVE_BYTES 524288           /* taken at creation, given back when a failed file is to be closed */
-#define METADATA_BYTES (4.0 * 1048576) /* asked of the disk beyond the data when free space is checked */
+#define RESERVE_BYTES 524288 /* taken at creation, given back when a failed file is to be closed */
+/* Asked of the disk beyond data and reserve when free space is checked. */
+#define METADATA_BYTES (8.0 * CK_FILE_BLOCK_BYTES)
 
 PetscErrorCode CkFileCheckSpace(CkFile file, double bytes)
 {
@@ -29,7 +30,7 @@ PetscErrorCode CkFileCheckSpace(CkFile file, double bytes)
       CkFileFail(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "folder %s: %s", folder, strerror(errno));
     } else {
       const double free_bytes = (double)status.f_bavail * (double)status.f_frsize;
-      const double needed = file->reserved + bytes + METADATA_BYTES;
+      const double needed = file->reserved + bytes + METADATA_BYTES + (file->temporary ? 0 : RESERVE_BYTES);
 
       CkFormatBytes(needed, need);
       CkFormatBytes(free_bytes, available);

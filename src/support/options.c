@@ -21,7 +21,24 @@ static const CkOption common_options[] = {
 static struct {
   PetscInt      n;
   CkOptionTable tables[CK_MAX_TABLES];
+
+  const char    *command, *other; /* that runs; whose tables are being registered, NULL: of that which runs */
+  PetscInt       nothers;
+  CkOptionOthers others[CK_MAX_OTHERS];
 } registry;
+
+void CkOptionsSetCommand(const char command[], PetscBool runs)
+{
+  if (runs) registry.command = command;
+  registry.other = runs ? NULL : command;
+}
+
+PetscInt CkOptionsGetOthers_Private(const CkOptionOthers **others, const char **command)
+{
+  *others = registry.others;
+  *command = registry.command;
+  return registry.nothers;
+}
 
 static const CkOption *FindOption(const char key[], PetscBool **read)
 {
@@ -66,6 +83,12 @@ static PetscErrorCode AddTable(const char title[], const CkOption table[])
 PetscErrorCode CkOptionsRegister(const char title[], const CkOption table[])
 {
   PetscFunctionBeginUser;
+  if (registry.other) {
+    PetscCheck(registry.nothers < CK_MAX_OTHERS, PETSC_COMM_SELF, PETSC_ERR_PLIB,
+               "Too many option tables: raise CK_MAX_OTHERS");
+    registry.others[registry.nothers++] = (CkOptionOthers){.command = registry.other, .table = table};
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(CkOptionsRegisterCommon());
   PetscCall(AddTable(title, table));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -191,6 +214,7 @@ static const char *Validate(const CkOption *option, const char text[])
   case CK_OPTION_BOOL:
     return ParseBool(text, &b);
   case CK_OPTION_STRING:
+  case CK_OPTION_FILE:
     return text[0] ? ParseChoice(option, text) : "needs a value";
   case CK_OPTION_INT:
   case CK_OPTION_REAL:
@@ -249,6 +273,7 @@ static PetscErrorCode GetText(const char key[], CkOptionKind kind, const CkOptio
   PetscCall(CkOptionsGetTables_Private(&n, &tables));
   *option = FindOption(key, &read);
   PetscCheck(*option, PETSC_COMM_SELF, PETSC_ERR_PLIB, "Option -%s stands in no registered table", key);
+  if ((*option)->kind == CK_OPTION_FILE && kind == CK_OPTION_STRING) kind = CK_OPTION_FILE;
   PetscCheck((*option)->kind == kind, PETSC_COMM_SELF, PETSC_ERR_PLIB, "Option -%s is read as another type", key);
   *read = PETSC_TRUE;
   PetscCall(CkOptionsGetText_Private(*option, text, &given));
@@ -301,13 +326,16 @@ static PetscErrorCode GetNumbers(const char key[], CkOptionKind kind, PetscInt *
   const PetscInt  room = *n;
   const CkOption *option;
   const char     *text;
+  PetscInt        count = 1;
 
   PetscFunctionBeginUser;
   PetscCall(GetText(key, kind, &option, &text, set));
+  for (const char *at = text; at && *at; ++at) count += *at == ',';
   if (!text) *n = 0;
   else
     PetscCheck(!ParseNumbers(option, text, n, ints, reals), PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ,
-               "-%s: '%s' has more than %" PetscInt_FMT " numbers", key, text, room);
+               "-%s: '%.64s%s' has %" PetscInt_FMT " numbers, it may have at most %" PetscInt_FMT " (%s)", key, text,
+               strlen(text) > 64 ? "..." : "", count, room, option->help);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

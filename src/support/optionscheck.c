@@ -1,5 +1,6 @@
 #include "optionsimpl.h"
 #include <clarkia/error.h>
+#include <clarkia/file.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,6 +73,55 @@ static PetscBool IsForeign(const char key[])
   return PETSC_FALSE;
 }
 
+/* "train and bench": the commands that do not run and have this key; "" if none has. */
+static void Owners(const char key[], size_t length, char text[])
+{
+  const CkOptionOthers *others;
+  const char           *command, *last = NULL;
+  const PetscInt        n = CkOptionsGetOthers_Private(&others, &command);
+  size_t                used = 0;
+
+  text[0] = '\0';
+  for (PetscInt i = 0; i <= n; ++i) { /* one step behind, to know which is the last */
+    const char *owner = NULL;
+
+    for (const CkOption *option = i < n ? others[i].table : NULL; option && option->key; ++option)
+      if (strcasecmp(option->key, key) == 0) owner = others[i].command;
+    if (i < n && !owner) continue;
+    if (last && used < length)
+      used += (size_t)snprintf(text + used, length - used, "%s%s", used ? (i == n ? " and " : ", ") : "", last);
+    last = owner;
+  }
+}
+
+/* A key that no table of the running command has, but that of another one has (or, unless exactly, nearly has). */
+static PetscBool IsOfOthers(const char key[], PetscBool exactly, CkVerdict *verdict)
+{
+  const CkOptionOthers *others;
+  const char           *command, *nearest = NULL;
+  const PetscInt        n = CkOptionsGetOthers_Private(&others, &command);
+  PetscInt              best = PETSC_MAX_INT;
+  char                  owners[256];
+
+  for (PetscInt i = 0; i < n; ++i) {
+    for (const CkOption *option = others[i].table; option->key; ++option) {
+      const PetscInt distance = CkOptionsDistance(key, option->key);
+
+      if (distance >= best || (distance > 0 && !SamePrefix(key, option->key))) continue;
+      best = distance;
+      nearest = option->key;
+    }
+  }
+  if (!nearest || (exactly && best > 0)) return PETSC_FALSE;
+  Owners(nearest, sizeof(owners), owners);
+  if (best == 0)
+    CkVerdictFail(verdict, PETSC_ERR_ARG_WRONG, "-%s is a key of %s, not of %s; leave it out", key, owners, command);
+  else
+    CkVerdictFail(verdict, PETSC_ERR_ARG_UNKNOWN_TYPE,
+                  "unknown option -%s; -%s is a key of %s, not of %s (-help lists all)", key, nearest, owners, command);
+  return PETSC_TRUE;
+}
+
 /* Judges a key that stands in no table and that nobody has read so far. */
 static void CheckUnknown(const char key[], PetscInt ntables, const CkOptionTable tables[], CkVerdict *verdict)
 {
@@ -90,6 +140,7 @@ static void CheckUnknown(const char key[], PetscInt ntables, const CkOptionTable
       nearest = option->key;
     }
   }
+  if (!IsForeign(key) && IsOfOthers(key, (PetscBool)(ours || best <= 2), verdict)) return;
   if (!ours && (IsForeign(key) || best > 2 || best >= (PetscInt)strlen(key))) return;
   CkVerdictFail(verdict, PETSC_ERR_ARG_UNKNOWN_TYPE, "unknown option -%s; did you mean -%s? (-help lists all)", key,
                 nearest);
@@ -132,32 +183,62 @@ static PetscErrorCode CheckValues(PetscInt ntables, const CkOptionTable tables[]
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Files named as inputs, one or several with commas between them. */
+static PetscErrorCode NoteInputs(PetscInt ntables, const CkOptionTable tables[])
+{
+  PetscFunctionBeginUser;
+  for (PetscInt t = 0; t < ntables; ++t) {
+    for (const CkOption *option = tables[t].table; option->key; ++option) {
+      const char *text;
+      PetscBool   set;
+
+      if (option->kind != CK_OPTION_FILE) continue;
+      PetscCall(CkOptionsGetText_Private(option, &text, &set));
+      while (set && *text) {
+        const size_t length = strcspn(text, ",");
+        char         path[PETSC_MAX_PATH_LEN];
+
+        snprintf(path, sizeof(path), "%.*s", (int)length, text);
+        CkFileNoteInput(path);
+        text += length + (text[length] == ',');
+      }
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void WarnMisspelt(const char key[])
+{
+  PetscBool   unknown;
+  const char *nearest = CkOptionsNearestForeign_Private(key, &unknown);
+
+  if (nearest || unknown)
+    fprintf(stderr, "clarkia: warning: option -%s is unknown to PETSc and SLEPc and will have no effect%s%s%s\n", key,
+            nearest ? "; did you mean -" : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
 PetscErrorCode CkOptionsCheck(void)
 {
   CkVerdict            verdict = {.code = PETSC_SUCCESS, .message = ""};
   PetscInt             ntables, nleft;
   const CkOptionTable *tables;
   char               **keys, **values;
+  PetscMPIInt          rank;
 
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetTables_Private(&ntables, &tables));
   PetscCall(CheckWords(&verdict));
   PetscCall(PetscOptionsLeftGet(NULL, &nleft, &keys, &values));
-  for (PetscInt i = 0; i < nleft; ++i) CheckUnknown(keys[i], ntables, tables, &verdict);
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  for (PetscInt i = 0; i < nleft; ++i) {
+    CheckUnknown(keys[i], ntables, tables, &verdict);
+    if (rank == 0 && !verdict.code && IsForeign(keys[i])) WarnMisspelt(keys[i]);
+  }
   PetscCall(PetscOptionsLeftRestore(NULL, &nleft, &keys, &values));
   PetscCall(CheckValues(ntables, tables, &verdict));
+  if (!verdict.code) PetscCall(NoteInputs(ntables, tables));
   PetscCall(CkCheckVerdict(PETSC_COMM_WORLD, &verdict));
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Keys that PETSc reads when it starts or ends, whether or not it marks them as read. */
-static PetscBool IsReadAtEnd(const char key[])
-{
-  const char *const prefixes[] = {"log", "malloc", "memory", "objects", "options", "skip", "viewer"};
-
-  for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); ++i)
-    if (SamePrefix(key, prefixes[i])) return PETSC_TRUE;
-  return PETSC_FALSE;
 }
 
 PetscErrorCode CkOptionsWarnLeft(MPI_Comm comm)
@@ -181,9 +262,13 @@ PetscErrorCode CkOptionsWarnLeft(MPI_Comm comm)
     }
   }
   PetscCall(PetscOptionsLeftGet(NULL, &nleft, &keys, &values));
-  for (PetscInt i = 0; i < nleft && rank == 0; ++i)
-    if (!IsReadAtEnd(keys[i]))
-      fprintf(stderr, "clarkia: warning: option -%s was read by nobody; is it misspelt?\n", keys[i]);
+  for (PetscInt i = 0; i < nleft && rank == 0; ++i) {
+    PetscBool   unknown;
+    const char *nearest = CkOptionsNearestForeign_Private(keys[i], &unknown);
+
+    if (!nearest && !unknown && !CkOptionsIsReadAtEnd_Private(keys[i]))
+      fprintf(stderr, "clarkia: warning: option -%s had no effect here: nothing in this run has read it\n", keys[i]);
+  }
   PetscCall(PetscOptionsLeftRestore(NULL, &nleft, &keys, &values));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -6,7 +6,7 @@
 
 enum { KEY_COLUMN = 34, WIDTH = 110 };
 
-static const char *const kind_names[] = {"true|false", "INTEGER", "NUMBER", "NUMBER,..", "INTEGER,..", "TEXT"};
+static const char *const kind_names[] = {"true|false", "INTEGER", "NUMBER", "NUMBER,..", "INTEGER,..", "TEXT", "FILE"};
 
 /* Appends to text [size]. */
 static void Append(char text[], size_t size, const char format[], ...) PETSC_ATTRIBUTE_FORMAT(3, 4);

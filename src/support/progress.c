@@ -1,4 +1,5 @@
 #include <clarkia/progress.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,15 +97,32 @@ PetscErrorCode CkProgressCreate(MPI_Comm comm, const char what[], const char uni
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whole numbers in full, "12760"; others, and rates, with four digits. */
+static void FormatCount(double count, char text[32])
+{
+  if (count == floor(count) && fabs(count) < 1e15) snprintf(text, 32, "%.0f", count);
+  else snprintf(text, 32, "%.4g", count);
+}
+
+/* "7.6 pieces/s", "12760 weights/s": never an exponent where a number is read at a glance. */
+static void FormatRate(double rate, char text[32])
+{
+  if (rate >= 100) snprintf(text, 32, "%.0f", rate);
+  else snprintf(text, 32, "%.2g", rate);
+}
+
 static void PrintProgress(CkProgress p, double done, double now)
 {
   const double seconds = now - p->start, rate = seconds > 0 ? done / seconds : 0;
-  char         left[32] = "?";
+  char         left[32] = "?", counts[2][32], speed[32];
 
+  FormatCount(done, counts[0]);
+  FormatCount(p->total, counts[1]);
+  FormatRate(rate, speed);
   if (rate > 0 && p->total >= done) CkFormatSeconds((p->total - done) / rate, left);
   if (p->terminal) printf("\r\033[K"); /* back to the start, clear the line */
-  printf("clarkia: %s: %.4g of %.4g %s (%.0f%%), %.4g %s/s, %s left", p->what, done, p->total, p->unit,
-         p->total > 0 ? 100 * done / p->total : 100., rate, p->unit, left);
+  printf("clarkia: %s: %s of %s %s (%.0f%%), %s %s/s, %s left", p->what, counts[0], counts[1], p->unit,
+         p->total > 0 ? 100 * done / p->total : 100., speed, p->unit, left);
   if (!p->terminal) printf("\n");
   fflush(stdout);
   line_is_open = p->terminal;

@@ -18,6 +18,7 @@
     PetscErrorCode ck_ok_ = (__VA_ARGS__);                                                                             \
     if (PetscUnlikely(ck_ok_)) {                                                                                       \
       (void)PetscError(PETSC_COMM_SELF, __LINE__, PETSC_FUNCTION_NAME, __FILE__, ck_ok_, PETSC_ERROR_REPEAT, " ");     \
+      CkErrorReport(ck_ok_); /* if the handler has held it back */                                                     \
       MPI_Abort(PETSC_COMM_WORLD, 1);                                                                                  \
     }                                                                                                                  \
   } while (0)

@@ -41,10 +41,10 @@ static inline int world_rank(void)
   return rank;
 }
 
-/* "<folder>/name": the last eight results stay valid */
+/* "<folder>/name": the last 64 results stay valid */
 static inline const char *path_of(const char name[])
 {
-  static char paths[8][160];
+  static char paths[64][160];
   static int  next;
 
   if (!folder[0]) {
@@ -53,7 +53,7 @@ static inline const char *path_of(const char name[])
     MPI_Bcast(folder, sizeof(folder), MPI_CHAR, 0, PETSC_COMM_WORLD);
     OK(PetscRegisterFinalize(remove_folder));
   }
-  next = (next + 1) % 8;
+  next = (next + 1) % 64;
   snprintf(paths[next], sizeof(paths[next]), "%s/%s", folder, name);
   return paths[next];
 }

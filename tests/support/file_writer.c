@@ -131,6 +131,7 @@ int main(int argc, char **argv)
 
   if (ierr) return 1;
   ierr = Run(argc, argv);
+  CkErrorReport(ierr);
   if (ierr && !CkErrorWasCollective()) MPI_Abort(PETSC_COMM_WORLD, CkErrorExitCode(ierr));
   if (PetscFinalize() && !ierr) return 1;
   return CkErrorExitCode(ierr);

@@ -128,6 +128,59 @@ static void other_errors_keep_their_trace(void **state)
   assert_on_all_ranks(me > 0 || strcmp(text, "clarkia: error: value 17 of rank 0 is bad\n") == 0);
 }
 
+/* What bad input can cause in PETSc waits, and is told once where all ranks have it, by each where they differ. */
+static PetscErrorCode refused_by_petsc(int number)
+{
+  PetscFunctionBeginUser;
+  SETERRQ(PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Input string x%d\nis bad", number);
+}
+
+static void errors_of_petsc_are_told_once(void **state)
+{
+  PetscErrorCode ierr;
+  const char    *text;
+  char           expected[128];
+
+  (void)state;
+  capture();
+  ierr = refused_by_petsc(1);
+  text = captured();
+  assert_on_all_ranks(ierr == PETSC_ERR_ARG_OUTOFRANGE && text[0] == '\0');
+  OK(PetscOptionsSetValue(NULL, "-some_key", "x1"));
+  capture();
+  ierr = refused_by_petsc(1);
+  CkErrorReport(ierr);
+  text = captured();
+  assert_on_all_ranks(strcmp(text, me ? "" : "clarkia: error: Input string x1 is bad (-some_key x1)\n") == 0);
+  assert_on_all_ranks(CkErrorWasCollective());
+  OK(PetscOptionsClearValue(NULL, "-some_key"));
+  capture();
+  CkErrorReport(ierr); /* told already */
+  CkErrorReport(PETSC_SUCCESS);
+  ierr = refused_by_petsc(me);
+  CkErrorReport(ierr);
+  text = captured();
+  snprintf(expected, sizeof(expected), "clarkia: error: on rank %d: Input string x%d is bad\n", me, me);
+  if (size == 1) snprintf(expected, sizeof(expected), "clarkia: error: Input string x0 is bad\n");
+  assert_on_all_ranks(strcmp(text, expected) == 0);
+  assert_on_all_ranks(CkErrorWasCollective() == (size == 1));
+}
+
+static void errors_of_petsc_with_functions(void **state)
+{
+  PetscErrorCode ierr;
+  const char    *text;
+
+  (void)state;
+  capture();
+  CkErrorSetTraceback(PETSC_TRUE);
+  ierr = refused_by_petsc(1);
+  CkErrorReport(ierr);
+  CkErrorSetTraceback(PETSC_FALSE);
+  text = captured();
+  assert_on_all_ranks(me ? text[0] == '\0' : strstr(text, "is bad\n  refused_by_petsc() at ") != NULL);
+}
+
 /* An error on a part of the ranks is told by that part's first rank and is not collective. */
 static void parts_of_the_world(void **state)
 {
@@ -220,6 +273,8 @@ static const struct CMUnitTest tests[] = {
   WITH_HANDLER(one_line_once),
   WITH_HANDLER(traceback_on_request),
   WITH_HANDLER(other_errors_keep_their_trace),
+  WITH_HANDLER(errors_of_petsc_are_told_once),
+  WITH_HANDLER(errors_of_petsc_with_functions),
   WITH_HANDLER(parts_of_the_world),
   WITH_HANDLER(silent_under_other_handlers),
   WITH_HANDLER(verdicts),

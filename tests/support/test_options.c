@@ -1,4 +1,4 @@
-#include "testing.h"
+#include "messages.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -264,16 +264,73 @@ static void left_over_keys_are_warned_of(void **state)
 
   (void)state;
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  accepted("-toy_count 5 -toy_rate 0.3 -eps_nev 4 -eps_tyep x -log_view_memory");
+  accepted("-toy_count 5 -toy_rate 0.3 -eps_nev 4 -eps_strange_key x -log_view_memory");
   OK(CkOptionsGetInt("toy_count", &i, NULL));
   OK(PetscOptionsGetInt(NULL, NULL, "-eps_nev", &i, NULL));
   capture(STDERR_FILENO, CkOptionsWarnLeft, text, sizeof(text));
   if (rank == 0) {
-    assert_non_null(strstr(text, "-eps_tyep"));
+    assert_non_null(strstr(text, "-eps_strange_key"));
     assert_null(strstr(text, "-eps_nev"));
     assert_null(strstr(text, "-toy_count"));
     assert_null(strstr(text, "-log_view_memory"));
   } else assert_int_equal(text[0], '\0');
+}
+
+static PetscErrorCode check_all(MPI_Comm comm)
+{
+  (void)comm;
+  return CkOptionsCheck();
+}
+
+static void misspelt_foreign_keys_are_warned_of(void **state)
+{
+  static char text[4000];
+  int         rank;
+
+  (void)state;
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  OK(PetscOptionsClear(NULL));
+  OK(PetscOptionsInsertString(NULL,
+                              "-log_vew -eps_tl 3 -eps_tol 3 -log_view -malloc_whatever -eps_anything -st_ksp_type x"));
+  capture(STDERR_FILENO, check_all, text, sizeof(text));
+  if (rank == 0) {
+    assert_non_null(
+      strstr(text, "-log_vew is unknown to PETSc and SLEPc and will have no effect; did you mean -log_view?"));
+    assert_non_null(strstr(text, "did you mean -eps_tol?"));
+    assert_non_null(strstr(text, "-malloc_whatever is unknown"));
+    assert_null(strstr(text, "-eps_anything"));
+    assert_null(strstr(text, "-st_ksp_type"));
+  } else assert_int_equal(text[0], '\0');
+}
+
+/* Keys of commands that do not run */
+static void keys_of_others_say_whose(void **state)
+{
+  static const CkOption first[] = {{"other_rate", CK_OPTION_INT, NULL, 0, 0, NULL, "a key of two"}, {0}};
+  static const CkOption second[] = {{"other_size", CK_OPTION_INT, NULL, 0, 0, NULL, "a key of one"}, {0}};
+
+  (void)state;
+  CkOptionsSetCommand("walk", PETSC_FALSE);
+  OK(CkOptionsRegister("First", first));
+  CkOptionsSetCommand("run", PETSC_FALSE);
+  OK(CkOptionsRegister("First", first));
+  OK(CkOptionsRegister("Second", second));
+  CkOptionsSetCommand("sleep", PETSC_TRUE);
+  OK(CkOptionsRegister("Toy", table));
+  refused("-other_rate 3", "-other_rate is a key of walk and run, not of sleep", "");
+  refused("-other_size 3", "-other_size is a key of run, not of sleep", "");
+  refused("-other_sizes 3", "unknown option -other_sizes", "-other_size is a key of run");
+  refused("-toy_cuont 3", "did you mean -toy_count?", "");
+  accepted("-toy_count 3");
+}
+
+static void too_many_numbers(void **state)
+{
+  PetscInt n = 2, widths[2];
+
+  (void)state;
+  accepted("-toy_widths 1,2,3");
+  assert_message(CkOptionsGetInts("toy_widths", widths, &n, NULL), "-toy_widths: '1,2,3' has 3 numbers", "at most 2");
 }
 
 static void distances(void **state)
@@ -303,6 +360,9 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test_setup(yaml_files, register_table),
   cmocka_unit_test_setup(help_lists_everything, register_table),
   cmocka_unit_test_setup(left_over_keys_are_warned_of, register_table),
+  cmocka_unit_test_setup(misspelt_foreign_keys_are_warned_of, register_table),
+  cmocka_unit_test_setup(too_many_numbers, register_table),
+  cmocka_unit_test_setup(keys_of_others_say_whose, register_table),
   cmocka_unit_test(distances),
 };
 

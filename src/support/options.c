@@ -14,7 +14,7 @@ static const CkOption common_options[] = {
   {"memory_limit", CK_OPTION_REAL, NULL, 1e-6, 1e9, NULL,
    "memory in GB (1e9 bytes) that one rank may use; without it, the node's memory divided by its ranks"},
   {"dry_run", CK_OPTION_BOOL, "false", 0, 0, NULL,
-   "print sizes, memory, operations and the chosen method, and stop before any data is read"},
+   "print sizes, memory, operations and the chosen method, then stop; headers and labels are read, nothing else"},
   {"error_traceback", CK_OPTION_BOOL, "false", 0, 0, NULL, "show the calling functions below an error message"},
   {0}};
 

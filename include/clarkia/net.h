@@ -27,8 +27,14 @@ typedef enum {
   CK_LAYER_FLATTEN,
   CK_LAYER_ADD,
   CK_LAYER_CONCAT,
+  CK_LAYER_SUBSAMPLE,
   CK_LAYER_COUNT
 } CkLayerType;
+
+/* Where CkStateInitialize() draws the weights of convolutions from: as PyTorch's defaults, uniform within
+   1/sqrt(fan_in); or normal of variance 2/fan_out, fan_out = output channels x kernel (He et al., arXiv:1502.01852;
+   what the authors of ResNet, WRN and DenseNet used). */
+typedef enum { CK_INITIAL_UNIFORM, CK_INITIAL_HE } CkInitial;
 
 typedef enum { CK_HEAD_CROSS_ENTROPY, CK_HEAD_MSE } CkHead; /* mse: f_k = (1/2) sum_c (z_c - t_c)^2, t one-hot */
 
@@ -38,8 +44,8 @@ typedef enum { CK_ROLE_WEIGHT, CK_ROLE_BIAS, CK_ROLE_SCALE, CK_ROLE_SHIFT, CK_RO
 
 /* Attributes of a layer; unused ones are zero. */
 typedef struct {
-  PetscInt  units;                            /* dense: outputs; conv: output channels */
-  PetscInt  kernel[2], stride[2], padding[2]; /* conv and pooling: height, width */
+  PetscInt  units;                            /* dense: outputs; conv, subsample: output channels */
+  PetscInt  kernel[2], stride[2], padding[2]; /* conv and pooling: height, width; subsample: stride alone */
   PetscBool bias;                             /* dense, conv */
   double    epsilon;                          /* batch norm */
   double    rate;                             /* dropout: probability of zero */
@@ -83,6 +89,7 @@ PetscErrorCode CkNetAddInput(CkNet net, CkShape shape);
 PetscErrorCode CkNetAddLayer(CkNet net, CkLayerType type, const char name[], PetscInt ninputs, const PetscInt inputs[],
                              const CkLayerAttributes *a, PetscInt *layer);
 PetscErrorCode CkNetSetHead(CkNet net, CkHead head);
+PetscErrorCode CkNetSetInitial(CkNet net, CkInitial initial); /* CK_INITIAL_UNIFORM unless set */
 PetscErrorCode CkNetSetUp(CkNet net);
 
 PetscErrorCode CkNetGetComm(CkNet net, MPI_Comm *comm);
@@ -94,9 +101,11 @@ PetscErrorCode CkNetGetLayers(CkNet net, PetscInt *n, const CkLayer **layers);
 PetscErrorCode CkNetGetParameters(
   CkNet net, PetscInt *n, const CkParameter **parameters); /* trainable first, in order of offset; then buffers */
 PetscErrorCode CkNetGetHead(CkNet net, CkHead *head);
+PetscErrorCode CkNetGetInitial(CkNet net, CkInitial *initial);
 PetscErrorCode CkNetGetInput(CkNet net, CkShape *shape);
 PetscErrorCode CkNetGetClasses(CkNet net, PetscInt *classes);
 /* Floating-point operations of one forward pass of one sample (multiply and add count 2). */
 PetscErrorCode CkNetGetFlops(CkNet net, double *forward);
+PetscErrorCode CkNetGetLayerFlops(CkNet net, PetscInt layer, double *forward); /* of one layer */
 PetscErrorCode CkNetView(CkNet net);
 const char    *CkLayerTypeName(CkLayerType type);

@@ -1,9 +1,10 @@
 #include "netimpl.h"
 
 static const CkLayerKind *const kinds[] = {
-  &CkLayerKindInput,         &CkLayerKindDense,   &CkLayerKindConv,     &CkLayerKindBatchNorm, &CkLayerKindRelu,
-  &CkLayerKindTanh,          &CkLayerKindSigmoid, &CkLayerKindSoftplus, &CkLayerKindMaxPool,   &CkLayerKindAvgPool,
-  &CkLayerKindGlobalAvgPool, &CkLayerKindDropout, &CkLayerKindFlatten,  &CkLayerKindAdd,       &CkLayerKindConcat,
+  &CkLayerKindInput,   &CkLayerKindDense,   &CkLayerKindConv,          &CkLayerKindBatchNorm,
+  &CkLayerKindRelu,    &CkLayerKindTanh,    &CkLayerKindSigmoid,       &CkLayerKindSoftplus,
+  &CkLayerKindMaxPool, &CkLayerKindAvgPool, &CkLayerKindGlobalAvgPool, &CkLayerKindDropout,
+  &CkLayerKindFlatten, &CkLayerKindAdd,     &CkLayerKindConcat,        &CkLayerKindSubsample,
 };
 
 const CkLayerKind *CkLayerKindGet(CkLayerType type)

@@ -56,9 +56,19 @@ PetscErrorCode CkNetSetHead(CkNet net, CkHead head)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkNetSetInitial(CkNet net, CkInitial initial)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(!net->setup, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The net is frozen");
+  net->initial = initial;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* An empty layer of this name at the end of the list; it counts only once its shape is known. */
 static PetscErrorCode NewLayer(CkNet net, CkLayerType type, const char name[], CkLayer **layer)
 {
+  PetscBool taken = PETSC_FALSE;
+
   PetscFunctionBeginUser;
   PetscCheck(!net->setup, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The net is frozen: no layer can be added");
   PetscCheck(name && name[0] && !strchr(name, '/'), PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG,
@@ -66,8 +76,8 @@ static PetscErrorCode NewLayer(CkNet net, CkLayerType type, const char name[], C
   CkCheckAll(net->comm, strlen(name) <= 200, PETSC_ERR_ARG_OUTOFRANGE, "%s: layer name '%s' is longer than 200 letters",
              net->name, name);
   for (PetscInt i = 0; i < net->nlayers; ++i)
-    CkCheckAll(net->comm, strcmp(net->layers[i].name, name), PETSC_ERR_ARG_WRONG, "%s: two layers are named '%s'",
-               net->name, name);
+    if (!strcmp(net->layers[i].name, name)) taken = PETSC_TRUE;
+  CkCheckAll(net->comm, !taken, PETSC_ERR_ARG_WRONG, "%s: two layers are named '%s'", net->name, name);
   if (net->nlayers == net->room_layers) {
     net->room_layers = 2 * net->room_layers + 16;
     PetscCall(PetscRealloc((size_t)net->room_layers * sizeof(*net->layers), &net->layers));
@@ -244,6 +254,13 @@ PetscErrorCode CkNetGetHead(CkNet net, CkHead *head)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkNetGetInitial(CkNet net, CkInitial *initial)
+{
+  PetscFunctionBeginUser;
+  *initial = net->initial;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkNetGetInput(CkNet net, CkShape *shape)
 {
   PetscFunctionBeginUser;
@@ -260,36 +277,23 @@ PetscErrorCode CkNetGetClasses(CkNet net, PetscInt *classes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkNetGetFlops(CkNet net, double *forward)
+PetscErrorCode CkNetGetLayerFlops(CkNet net, PetscInt layer, double *forward)
 {
   PetscFunctionBeginUser;
   CHECK_SETUP(net);
-  *forward = 0;
-  for (PetscInt i = 0; i < net->nlayers; ++i) *forward += CkLayerKindGet(net->layers[i].type)->flops(&net->layers[i]);
+  *forward = CkLayerKindGet(net->layers[layer].type)->flops(&net->layers[layer]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkNetView(CkNet net)
+PetscErrorCode CkNetGetFlops(CkNet net, double *forward)
 {
-  double flops;
-
   PetscFunctionBeginUser;
-  PetscCall(CkNetGetFlops(net, &flops));
-  PetscCall(PetscPrintf(
-    net->comm,
-    "Net %s: %" PetscInt64_FMT " weights, %" PetscInt64_FMT " running statistics, %.4g flop a forward pass, loss %s\n",
-    net->name, net->size_trainable, net->size_buffers, flops, net->head == CK_HEAD_MSE ? "mse" : "cross-entropy"));
-  PetscCall(PetscPrintf(net->comm, "  %-16s %-14s %-18s %10s\n", "layer", "kind", "output C x H x W", "weights"));
+  *forward = 0;
   for (PetscInt i = 0; i < net->nlayers; ++i) {
-    const CkLayer *layer = &net->layers[i];
-    PetscInt       weights = 0;
-    char           shape[64];
+    double layer = 0;
 
-    for (PetscInt j = 0; j < layer->nparameters; ++j) weights += net->parameters[layer->first_parameter + j].size;
-    PetscCall(PetscSNPrintf(shape, sizeof(shape), "%" PetscInt_FMT " x %" PetscInt_FMT " x %" PetscInt_FMT,
-                            layer->out.c, layer->out.h, layer->out.w));
-    PetscCall(PetscPrintf(net->comm, "  %-16s %-14s %-18s %10" PetscInt_FMT "\n", layer->name,
-                          CkLayerTypeName(layer->type), shape, weights));
+    PetscCall(CkNetGetLayerFlops(net, i, &layer));
+    *forward += layer;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

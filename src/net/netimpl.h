@@ -12,6 +12,7 @@ struct _p_CkNet {
   CkShape      made_for; /* set by the zoo's builders: the input they are made for, for messages; {0, 0, 0}: any */
   PetscBool    setup;
   CkHead       head;
+  CkInitial    initial;
   PetscInt     nlayers, room_layers;
   CkLayer     *layers;
   PetscInt     ntrainable, nbuffers, room_trainable, room_buffers; /* tensors */
@@ -38,7 +39,8 @@ const CkLayerKind *CkLayerKindGet(CkLayerType type);
 
 extern const CkLayerKind CkLayerKindInput, CkLayerKindDense, CkLayerKindConv, CkLayerKindBatchNorm, CkLayerKindRelu,
   CkLayerKindTanh, CkLayerKindSigmoid, CkLayerKindSoftplus, CkLayerKindMaxPool, CkLayerKindAvgPool,
-  CkLayerKindGlobalAvgPool, CkLayerKindDropout, CkLayerKindFlatten, CkLayerKindAdd, CkLayerKindConcat;
+  CkLayerKindGlobalAvgPool, CkLayerKindDropout, CkLayerKindFlatten, CkLayerKindAdd, CkLayerKindConcat,
+  CkLayerKindSubsample;
 
 /* "; small-allcnn is made for ...", or "" where the net takes any shape or has the one it is made for. */
 void CkNetShapeHint(CkNet net, char text[], size_t length);

@@ -63,27 +63,40 @@ static double *Tensor(const CkParameter *p, double weights[], double buffers[])
   return (p->trainable ? weights : buffers) + p->offset;
 }
 
+/* The first tensor of a layer is its weight; all axes but the outputs are inputs. */
+static void DrawWeights(const CkParameter *p, const CkParameter *weight, CkInitial initial, const CkRandom *stream,
+                        double x[])
+{
+  const double inputs = (double)weight->size / (double)weight->shape[0];
+  const double kernel = weight->rank == 4 ? (double)(weight->shape[2] * weight->shape[3]) : 1;
+
+  if (initial == CK_INITIAL_HE && p->rank == 4) {
+    CkRandomNormals(stream, 0, (size_t)p->size, x);
+    for (PetscInt i = 0; i < p->size; ++i) x[i] *= sqrt(2 / (kernel * (double)weight->shape[0]));
+  } else {
+    CkRandomUniforms(stream, 0, (size_t)p->size, x);
+    for (PetscInt i = 0; i < p->size; ++i) x[i] = (2 * x[i] - 1) * (1 / sqrt(inputs));
+  }
+}
+
 PetscErrorCode CkStateInitialize(CkState state, uint64_t seed)
 {
   const CkParameter *parameters;
   const CkLayer     *layers;
   PetscInt           n, nlayers;
+  CkInitial          initial;
 
   PetscFunctionBeginUser;
   PetscCall(CkNetGetParameters(state->net, &n, &parameters));
   PetscCall(CkNetGetLayers(state->net, &nlayers, &layers));
+  PetscCall(CkNetGetInitial(state->net, &initial));
   for (PetscInt t = 0; t < n; ++t) {
     const CkParameter *p = &parameters[t];
     const CkRandom     stream = {.seed = seed, .purpose = CK_RANDOM_INIT, .step = (uint64_t)t};
     double            *x = Tensor(p, state->weights, state->buffers);
 
     if (p->role == CK_ROLE_WEIGHT || p->role == CK_ROLE_BIAS) {
-      /* the layer's first tensor is its weight: all axes but the outputs are inputs */
-      const CkParameter *weight = &parameters[layers[p->layer].first_parameter];
-      const double       bound = 1 / sqrt((double)weight->size / (double)weight->shape[0]);
-
-      CkRandomUniforms(&stream, 0, (size_t)p->size, x);
-      for (PetscInt i = 0; i < p->size; ++i) x[i] = (2 * x[i] - 1) * bound;
+      DrawWeights(p, &parameters[layers[p->layer].first_parameter], initial, &stream, x);
     } else {
       const double value = p->role == CK_ROLE_SCALE || p->role == CK_ROLE_VARIANCE ? 1 : 0;
 

@@ -1,8 +1,10 @@
 #include "zoo.h"
 #include <clarkia/options.h>
+#include <stdio.h>
 
-static const CkZooEntry *const entries[] = {&CkZooMlp,     &CkZooLogistic, &CkZooSmallLenet,
-                                            &CkZooSmallFc, &CkZooTinyFc,   &CkZooSmallAllcnn};
+static const CkZooEntry *const entries[] = {&CkZooMlp,         &CkZooLogistic, &CkZooLenet,  &CkZooSmallLenet,
+                                            &CkZooTinyLenet,   &CkZooSmallFc,  &CkZooTinyFc, &CkZooAllcnn,
+                                            &CkZooSmallAllcnn, &CkZooResnet,   &CkZooWrn,    &CkZooDensenet};
 
 #define NENTRIES (sizeof(entries) / sizeof(entries[0]))
 
@@ -16,6 +18,19 @@ static const CkOption options[] = {
   {"net_bias", CK_OPTION_BOOL, "true", 0, 0, NULL, "mlp, logistic: dense layers have a bias"},
   {"net_dropout", CK_OPTION_REAL, "0", 0, 0.999, NULL,
    "probability of zero in the dropout layers; 0: no such layers (training only)"},
+  {"net_depth", CK_OPTION_INT, NULL, 1, 10000, NULL,
+   "layers with weights. resnet: 6n+2, with bottlenecks 9n+2 (unset: 20); wrn: 6n+4 (16); densenet: 3n+4, with "
+   "bottlenecks 6n+4 (40)"},
+  {"net_shortcut", CK_OPTION_STRING, "A", 0, 0, "A|B",
+   "resnet: shortcuts between its stages, A: every second pixel and zero channels, B: a 1x1 convolution"},
+  {"net_preactivation", CK_OPTION_BOOL, "false", 0, 0, NULL,
+   "resnet: batch norm and ReLU before each convolution instead of after it"},
+  {"net_bottleneck", CK_OPTION_BOOL, "false", 0, 0, NULL,
+   "resnet: blocks of 1x1, 3x3, 1x1 convolutions; densenet: a 1x1 convolution before each 3x3 one"},
+  {"net_widen", CK_OPTION_INT, NULL, 1, 10000, NULL, "wrn: factor of the widths 16, 32, 64 (unset: 8)"},
+  {"net_growth", CK_OPTION_INT, NULL, 1, 10000, NULL, "densenet: channels that each layer adds (unset: 12)"},
+  {"net_compression", CK_OPTION_REAL, "1", 0.01, 1, NULL,
+   "densenet: part of the channels that a transition keeps; DenseNet-BC is this at 0.5 with -net_bottleneck"},
   {"net_loss", CK_OPTION_STRING, "cross-entropy", 0, 0, "cross-entropy|mse",
    "loss: softmax cross-entropy, or (1/2) sum of squares against the one-hot label"},
   {NULL, CK_OPTION_BOOL, NULL, 0, 0, NULL, NULL}};
@@ -49,12 +64,43 @@ static PetscErrorCode FindEntry(CkNet net, const char name[], const CkZooEntry *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode ReadInt(const char key[], int flag, PetscInt *value, int *given)
+{
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetInt(key, value, &set));
+  if (set) *given |= flag;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadBool(const char key[], int flag, PetscBool *value, int *given)
+{
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetBool(key, value, &set));
+  if (set) *given |= flag;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadReal(const char key[], int flag, double *value, int *given)
+{
+  PetscReal real;
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetReal(key, &real, &set));
+  if (set) *given |= flag;
+  *value = real;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Reads the keys a builder may heed; given[] are flags of those the user gave. */
 static PetscErrorCode ReadChoices(CkZooChoices *c, int *given)
 {
   PetscBool set;
-  PetscReal dropout;
-  char      activation[32];
+  char      activation[32], shortcut[8];
 
   PetscFunctionBeginUser;
   *given = 0;
@@ -65,14 +111,31 @@ static PetscErrorCode ReadChoices(CkZooChoices *c, int *given)
   if (set) *given |= CK_ZOO_ACTIVATION;
   for (size_t i = 0; i < sizeof(activations) / sizeof(activations[0]); ++i)
     if (!strcmp(activations[i].text, activation)) c->activation = activations[i].type;
-  PetscCall(CkOptionsGetBool("net_batchnorm", &c->batchnorm, &set));
-  if (set) *given |= CK_ZOO_BATCHNORM;
-  PetscCall(CkOptionsGetBool("net_bias", &c->bias, &set));
-  if (set) *given |= CK_ZOO_BIAS;
-  PetscCall(CkOptionsGetReal("net_dropout", &dropout, &set));
-  if (set) *given |= CK_ZOO_DROPOUT;
-  c->dropout = dropout;
+  PetscCall(ReadBool("net_batchnorm", CK_ZOO_BATCHNORM, &c->batchnorm, given));
+  PetscCall(ReadBool("net_bias", CK_ZOO_BIAS, &c->bias, given));
+  PetscCall(ReadReal("net_dropout", CK_ZOO_DROPOUT, &c->dropout, given));
+  PetscCall(ReadInt("net_depth", CK_ZOO_DEPTH, &c->depth, given));
+  PetscCall(ReadInt("net_widen", CK_ZOO_WIDEN, &c->widen, given));
+  PetscCall(ReadInt("net_growth", CK_ZOO_GROWTH, &c->growth, given));
+  PetscCall(CkOptionsGetString("net_shortcut", shortcut, sizeof(shortcut), &set));
+  if (set) *given |= CK_ZOO_SHORTCUT;
+  c->projection = (PetscBool)(shortcut[0] == 'B');
+  PetscCall(ReadBool("net_preactivation", CK_ZOO_PREACTIVATION, &c->preactivation, given));
+  PetscCall(ReadBool("net_bottleneck", CK_ZOO_BOTTLENECK, &c->bottleneck, given));
+  PetscCall(ReadReal("net_compression", CK_ZOO_COMPRESSION, &c->compression, given));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The nets that heed a key. */
+static const char *Heeding(int flag, char text[], size_t length)
+{
+  size_t used = 0;
+
+  text[0] = '\0';
+  for (size_t i = 0; i < NENTRIES; ++i)
+    if (entries[i]->keys & flag && used < length)
+      used += (size_t)snprintf(text + used, length - used, "%s%s", used ? ", " : "", entries[i]->name);
+  return text;
 }
 
 PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt classes)
@@ -80,13 +143,15 @@ PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt
   static const struct {
     const char *key;
     int         flag;
-  } keys[] = {{"net_widths", CK_ZOO_WIDTHS},
-              {"net_activation", CK_ZOO_ACTIVATION},
-              {"net_batchnorm", CK_ZOO_BATCHNORM},
-              {"net_bias", CK_ZOO_BIAS},
-              {"net_dropout", CK_ZOO_DROPOUT}};
+  } keys[] = {{"net_widths", CK_ZOO_WIDTHS},         {"net_activation", CK_ZOO_ACTIVATION},
+              {"net_batchnorm", CK_ZOO_BATCHNORM},   {"net_bias", CK_ZOO_BIAS},
+              {"net_dropout", CK_ZOO_DROPOUT},       {"net_depth", CK_ZOO_DEPTH},
+              {"net_widen", CK_ZOO_WIDEN},           {"net_growth", CK_ZOO_GROWTH},
+              {"net_shortcut", CK_ZOO_SHORTCUT},     {"net_preactivation", CK_ZOO_PREACTIVATION},
+              {"net_bottleneck", CK_ZOO_BOTTLENECK}, {"net_compression", CK_ZOO_COMPRESSION}};
   const CkZooEntry *entry;
   CkZooChoices      choices = {0};
+  char              known[256];
   int               given;
 
   PetscFunctionBeginUser;
@@ -96,7 +161,8 @@ PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt
   PetscCall(ReadChoices(&choices, &given));
   for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i)
     CkCheckAll(net->comm, !(given & keys[i].flag & ~entry->keys), PETSC_ERR_ARG_WRONG,
-               "-%s has no meaning for -net %s: leave it out, or use -net mlp", keys[i].key, entry->name);
+               "-%s has no meaning for -net %s: leave it out, or use a net that heeds it (%s)", keys[i].key,
+               entry->name, Heeding(keys[i].flag, known, sizeof(known)));
   PetscCall(CkNetSetName(net, entry->name));
   PetscCall(entry->build(net, input, classes, &choices));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -151,12 +151,83 @@ static inline void BuildConcat(CkNet net)
   Dense(net, "fc", Plain(net, CK_LAYER_FLATTEN, "flatten", l), 3, PETSC_TRUE);
 }
 
+/* A block of a residual net that halves the image: the shortcut takes every second pixel (and, of the width, every
+   third), among more channels. */
+static inline void BuildShortcut(CkNet net)
+{
+  const CkLayerAttributes strided = {.units = 6, .kernel = {3, 3}, .stride = {2, 3}, .padding = {1, 1}};
+  const CkLayerAttributes shortcut = {.units = 6, .stride = {2, 3}};
+  PetscInt start = Plain(net, CK_LAYER_TANH, "tanh1", Norm(net, "bn1", Conv(net, "conv1", 0, 3, 3, 1, 1)));
+  PetscInt inner = Norm(net, "bn2", Layer(net, CK_LAYER_CONV, "conv2", start, strided));
+  PetscInt both[2], l;
+
+  both[1] = Norm(net, "bn3", Conv(net, "conv3", Plain(net, CK_LAYER_TANH, "tanh2", inner), 6, 3, 1, 1));
+  both[0] = Layer(net, CK_LAYER_SUBSAMPLE, "downsample", start, shortcut);
+  OK(CkNetAddLayer(net, CK_LAYER_ADD, "add", 2, both, NULL, &l));
+  l = Plain(net, CK_LAYER_GLOBALAVGPOOL, "global", Plain(net, CK_LAYER_SOFTPLUS, "softplus", l));
+  Dense(net, "fc", l, 3, PETSC_TRUE);
+}
+
+/* Pre-activated: a norm that follows a convolution whose output is read twice; a convolution as the shortcut, from the
+   activation; norms after additions. */
+static inline void BuildPreactivated(CkNet net)
+{
+  const CkLayerAttributes shortcut = {.units = 5, .kernel = {1, 1}, .stride = {2, 2}};
+  PetscInt                both[2], start = Conv(net, "conv1", 0, 3, 3, 1, 1), l;
+
+  l = Plain(net, CK_LAYER_TANH, "tanh1", Norm(net, "bn1", start));
+  l = Plain(net, CK_LAYER_TANH, "tanh2", Norm(net, "bn2", Conv(net, "conv2", l, 3, 3, 1, 1)));
+  both[0] = start;
+  both[1] = Conv(net, "conv3", l, 3, 3, 1, 1);
+  OK(CkNetAddLayer(net, CK_LAYER_ADD, "add1", 2, both, NULL, &l));
+  start = Plain(net, CK_LAYER_TANH, "tanh3", Norm(net, "bn3", l));
+  l = Plain(net, CK_LAYER_SOFTPLUS, "softplus1", Norm(net, "bn4", Conv(net, "conv4", start, 5, 3, 2, 1)));
+  both[1] = Conv(net, "conv5", l, 5, 3, 1, 1);
+  both[0] = Layer(net, CK_LAYER_CONV, "shortcut", start, shortcut);
+  OK(CkNetAddLayer(net, CK_LAYER_ADD, "add2", 2, both, NULL, &l));
+  l = Plain(net, CK_LAYER_SOFTPLUS, "softplus2", Norm(net, "bn5", l));
+  Dense(net, "fc", Plain(net, CK_LAYER_GLOBALAVGPOOL, "global", l), 3, PETSC_TRUE);
+}
+
+/* One more layer of a dense block: norm, activation, convolution to two channels, behind those it reads. */
+static inline PetscInt DenselyConnected(CkNet net, PetscInt number, PetscInt input)
+{
+  char     name[4][16];
+  PetscInt both[2] = {input, 0}, joined;
+
+  for (int i = 0; i < 4; ++i)
+    snprintf(name[i], sizeof(name[i]), "%s%d", (const char *[]){"norm", "tanh", "conv", "concat"}[i], (int)number);
+  both[1] = Conv(net, name[2], Plain(net, CK_LAYER_TANH, name[1], Norm(net, name[0], input)), 2, 3, 1, 1);
+  OK(CkNetAddLayer(net, CK_LAYER_CONCAT, name[3], 2, both, NULL, &joined));
+  return joined;
+}
+
+/* Two dense blocks, the first of three layers, and a transition. */
+static inline void BuildDenseBlocks(CkNet net)
+{
+  PetscInt l = Conv(net, "conv0", 0, 3, 3, 1, 1);
+
+  for (PetscInt i = 1; i <= 3; ++i) l = DenselyConnected(net, i, l);
+  l = Plain(net, CK_LAYER_SOFTPLUS, "softplus", Norm(net, "transition", l));
+  l = Pool(net, CK_LAYER_AVGPOOL, "pool", Conv(net, "conv_transition", l, 4, 1, 1, 0), 2, 2, 0);
+  l = DenselyConnected(net, 4, l);
+  l = Plain(net, CK_LAYER_TANH, "tanh_final", Norm(net, "norm_final", l));
+  Dense(net, "classifier", Plain(net, CK_LAYER_GLOBALAVGPOOL, "global", l), 3, PETSC_TRUE);
+}
+
 static const TestNet test_nets[] = {
-  {"dense", {2, 2, 3}, PETSC_TRUE, BuildDense},     {"tanh", {6, 1, 1}, PETSC_TRUE, BuildTanh},
-  {"relu", {6, 1, 1}, PETSC_FALSE, BuildRelu},      {"conv", {2, 7, 6}, PETSC_TRUE, BuildConv},
-  {"norm", {2, 5, 5}, PETSC_TRUE, BuildNorm},       {"lenet", {1, 8, 8}, PETSC_FALSE, BuildLenet},
-  {"allconv", {2, 6, 6}, PETSC_TRUE, BuildAllConv}, {"residual", {2, 4, 4}, PETSC_TRUE, BuildResidual},
+  {"dense", {2, 2, 3}, PETSC_TRUE, BuildDense},
+  {"tanh", {6, 1, 1}, PETSC_TRUE, BuildTanh},
+  {"relu", {6, 1, 1}, PETSC_FALSE, BuildRelu},
+  {"conv", {2, 7, 6}, PETSC_TRUE, BuildConv},
+  {"norm", {2, 5, 5}, PETSC_TRUE, BuildNorm},
+  {"lenet", {1, 8, 8}, PETSC_FALSE, BuildLenet},
+  {"allconv", {2, 6, 6}, PETSC_TRUE, BuildAllConv},
+  {"residual", {2, 4, 4}, PETSC_TRUE, BuildResidual},
   {"concat", {2, 4, 4}, PETSC_FALSE, BuildConcat},
+  {"shortcut", {2, 5, 4}, PETSC_TRUE, BuildShortcut},
+  {"preactivated", {2, 4, 4}, PETSC_TRUE, BuildPreactivated},
+  {"dense-blocks", {2, 8, 8}, PETSC_TRUE, BuildDenseBlocks},
 };
 
 #define TEST_NETS (sizeof(test_nets) / sizeof(test_nets[0]))

@@ -125,6 +125,15 @@ static void GrowJoint(Grower *g)
   g->last = Add(g, type, 3, inputs, NULL);
 }
 
+/* Every stride-th pixel among up to three more channels. */
+static void GrowSubsample(Grower *g)
+{
+  const CkLayerAttributes a = {.units = g->shape.c + Draw(0, 3), .stride = {Draw(1, 3), Draw(1, 3)}};
+
+  g->shape = (CkShape){a.units, (g->shape.h - 1) / a.stride[0] + 1, (g->shape.w - 1) / a.stride[1] + 1};
+  Chain(g, CK_LAYER_SUBSAMPLE, &a);
+}
+
 static void GrowRandom(Grower *g)
 {
   const CkLayerAttributes norm = {.epsilon = 1e-5}, dropout = {.rate = 0.3};
@@ -147,6 +156,9 @@ static void GrowRandom(Grower *g)
     break;
   case 5:
     GrowWindow(g, CK_LAYER_CONV, Draw(1, 9));
+    break;
+  case 6:
+    GrowSubsample(g);
     break;
   default:
     GrowWindow(g, CK_LAYER_CONV, Draw(1, 9));
@@ -296,9 +308,20 @@ static void tiles_of_any_size_agree(void **state)
 static void zoo_nets_agree(void **state)
 {
   static const struct {
-    const char *name;
+    const char *options;
     CkShape     input;
-  } zoo[] = {{"small-lenet", {1, 28, 28}}, {"small-fc", {1, 7, 7}}, {"small-allcnn", {3, 32, 32}}};
+  } zoo[] = {
+    {"-net small-lenet", {1, 28, 28}},
+    {"-net tiny-lenet", {1, 28, 28}},
+    {"-net small-fc", {1, 7, 7}},
+    {"-net small-allcnn", {3, 32, 32}},
+    {"-net resnet -net_depth 8", {3, 8, 8}},
+    {"-net resnet -net_depth 8 -net_shortcut B", {3, 8, 8}},
+    {"-net resnet -net_depth 11 -net_shortcut B -net_preactivation -net_bottleneck", {3, 8, 8}},
+    {"-net wrn -net_depth 10 -net_widen 1", {3, 8, 8}},
+    {"-net densenet -net_depth 10 -net_growth 4", {3, 8, 8}},
+    {"-net densenet -net_depth 16 -net_growth 4 -net_bottleneck -net_compression 0.5", {3, 8, 8}},
+  };
 
   (void)state;
   OK(CkNetRegisterOptions());
@@ -306,7 +329,9 @@ static void zoo_nets_agree(void **state)
     CkNet net;
 
     OK(CkNetCreate(PETSC_COMM_WORLD, &net));
-    OK(CkNetSetZoo(net, zoo[i].name, zoo[i].input, 10));
+    OK(PetscOptionsInsertString(NULL, zoo[i].options));
+    OK(CkNetSetFromOptions(net, zoo[i].input, 10));
+    OK(PetscOptionsClear(NULL));
     OK(CkNetSetUp(net));
     CheckTiles(net);
     OK(CkNetDestroy(&net));

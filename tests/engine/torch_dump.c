@@ -1,8 +1,8 @@
 /*
   Writes what compare_torch.py checks, for every net of the zoo: torch_dump FOLDER ENGINE...
     FOLDER/<case>.state.h5           weights and running statistics, as any state file
-    FOLDER/<case>.data.h5            features, labels, weights of the samples in a training batch
-    FOLDER/<case>.<engine>.h5        values and per-sample gradients (evaluation mode); gradient, values and batch
+    FOLDER/<case>.data.h5            features, labels, weights of the samples in a training batch, a vector v
+    FOLDER/<case>.<engine>.h5        values, per-sample gradients and D v (evaluation mode); gradient, values and batch
                                      statistics of one training step (dropout 0)
 */
 #include "nets.h"
@@ -29,6 +29,21 @@ static const Case cases[] = {
   {"mlp-tanh", "mlp", "-net_widths 12,9,8 -net_activation tanh -net_batchnorm -net_bias false", {6, 1, 1}, 3},
   {"mlp-sigmoid", "mlp", "-net_widths 10 -net_activation sigmoid", {6, 1, 1}, 3},
   {"mlp-softplus", "mlp", "-net_widths 10,7 -net_activation softplus -net_loss mse", {6, 1, 1}, 3},
+  {"lenet", "lenet", "", {1, 28, 28}, 10},
+  {"tiny-lenet", "tiny-lenet", "", {1, 28, 28}, 10},
+  {"allcnn", "allcnn", "", {3, 32, 32}, 10},
+  {"resnet-A", "resnet", "-net_depth 14", {3, 8, 8}, 10},
+  {"resnet-B", "resnet", "-net_depth 8 -net_shortcut B", {3, 8, 12}, 10},
+  {"resnet-bottleneck", "resnet", "-net_depth 11 -net_bottleneck", {3, 8, 8}, 10},
+  {"preresnet-A", "resnet", "-net_depth 8 -net_preactivation", {3, 8, 8}, 10},
+  {"preresnet-bottleneck-B",
+   "resnet",
+   "-net_depth 20 -net_shortcut B -net_preactivation -net_bottleneck",
+   {3, 8, 8},
+   10},
+  {"wrn", "wrn", "-net_depth 16 -net_widen 2", {3, 8, 8}, 10},
+  {"densenet", "densenet", "-net_depth 13 -net_growth 4", {3, 8, 8}, 10},
+  {"densenet-BC", "densenet", "-net_depth 16 -net_growth 5 -net_bottleneck -net_compression 0.5", {3, 8, 8}, 10},
 };
 
 static CkNet NewNet(const Case *c)
@@ -74,13 +89,15 @@ static void WriteArray(CkFile file, const char path[], CkType type, PetscInt64 r
   OK(CkFileWriteAll(file, path, type, 2, shape, data, "1", "for the comparison with PyTorch"));
 }
 
-static void WriteData(const char name[], CkNet net, const TestSamples *s, const double w[])
+static void WriteData(const char name[], CkNet net, const TestSamples *s, const double w[], const double v[])
 {
   PetscInt64 labels[SAMPLES];
   CkShape    shape;
+  PetscInt   d;
   CkFile     file;
 
   OK(CkNetGetInput(net, &shape));
+  OK(CkNetGetDimension(net, &d));
   for (int k = 0; k < SAMPLES; ++k) labels[k] = s->labels[k];
   OK(CkFileCreate(PETSC_COMM_WORLD, name, &file));
   OK(CkFileCreateDataset(file, "/features", CK_F32, 4, (PetscInt64[]){SAMPLES, shape.c, shape.h, shape.w}, "1",
@@ -88,6 +105,7 @@ static void WriteData(const char name[], CkNet net, const TestSamples *s, const 
   OK(CkFileWriteRows(file, "/features", CK_F32, 0, SAMPLES, s->features));
   WriteArray(file, "/labels", CK_I64, SAMPLES, 1, labels);
   WriteArray(file, "/weights", CK_F64, SAMPLES, 1, w);
+  WriteArray(file, "/vector", CK_F64, 1, d, v);
   OK(CkFileCommit(file));
   OK(CkFileDestroy(&file));
 }
@@ -106,7 +124,25 @@ static CkEngine NewEngine(CkNet net, const char type[], CkState state)
   return engine;
 }
 
-static void WriteEvaluation(CkFile file, CkNet net, CkEngine engine, const TestSamples *s)
+/* D v = (1/N) sum_k g_k (s_k - mean of s), s_k = g_k.v, of the loaded samples */
+static void WriteProduct(CkFile file, CkEngine engine, PetscInt d, const double v[])
+{
+  double   S[SAMPLES], mean = 0, *A, *out;
+  PetscInt de;
+
+  OK(CkEngineGetSize(engine, &de));
+  OK(PetscCalloc2(de, &A, d, &out));
+  OK(CkEngineSetColumns(engine, 1, v));
+  OK(CkEngineDot(engine, S));
+  for (int k = 0; k < SAMPLES; ++k) mean += S[k] / SAMPLES;
+  for (int k = 0; k < SAMPLES; ++k) S[k] = (S[k] - mean) / SAMPLES;
+  OK(CkEngineAccumulate(engine, 1, S, A));
+  OK(CkEngineUnfold(engine, 1, A, out));
+  WriteArray(file, "/product", CK_F64, 1, d, out);
+  OK(PetscFree2(A, out));
+}
+
+static void WriteEvaluation(CkFile file, CkNet net, CkEngine engine, const TestSamples *s, const double v[])
 {
   double   f[SAMPLES], *G;
   PetscInt d;
@@ -117,6 +153,7 @@ static void WriteEvaluation(CkFile file, CkNet net, CkEngine engine, const TestS
   OK(CkEngineRows(engine, CK_FLOAT64, G, (size_t)d));
   WriteArray(file, "/values", CK_F64, SAMPLES, 1, f);
   WriteArray(file, "/gradients", CK_F64, SAMPLES, d, G);
+  WriteProduct(file, engine, d, v);
   OK(PetscFree(G));
 }
 
@@ -153,25 +190,33 @@ static void WriteTraining(CkFile file, CkNet net, CkEngine engine, const TestSam
 
 static void WriteCase(const char folder[], const Case *c, int nengines, char *engines[])
 {
-  CkNet       net = NewNet(c);
-  TestSamples s = NewSamples(net, 5, SAMPLES);
-  double     *w = NewNormals(6, SAMPLES);
+  CkNet net = NewNet(c);
+  /* allcnn has 2.8 million ReLUs in a training batch: with these images none is within 5e-7 of its kink, where float32
+     may take the other side */
+  TestSamples s = NewSamples(net, strcmp(c->name, "allcnn") ? 5 : 13, SAMPLES);
+  double     *w = NewNormals(6, SAMPLES), *v;
   char        name[PETSC_MAX_PATH_LEN];
   CkState     state;
+  PetscInt    d;
 
+  OK(CkNetGetDimension(net, &d));
+  v = NewNormals(7, (size_t)d);
   OK(CkStateCreate(PETSC_COMM_WORLD, net, &state));
   FillState(net, state);
   OK(PetscSNPrintf(name, sizeof(name), "%s/%s.state.h5", folder, c->name));
   OK(CkStateWrite(state, name, 0, 0));
   OK(PetscSNPrintf(name, sizeof(name), "%s/%s.data.h5", folder, c->name));
-  WriteData(name, net, &s, w);
+  WriteData(name, net, &s, w, v);
   for (int e = 0; e < nengines; ++e) {
-    CkEngine engine = NewEngine(net, engines[e], state);
+    CkEngine engine;
     CkFile   file;
 
+    /* too many operations for it */
+    if (!strcmp(c->name, "allcnn") && !strcmp(engines[e], "reference")) continue;
+    engine = NewEngine(net, engines[e], state);
     OK(PetscSNPrintf(name, sizeof(name), "%s/%s.%s.h5", folder, c->name, engines[e]));
     OK(CkFileCreate(PETSC_COMM_WORLD, name, &file));
-    WriteEvaluation(file, net, engine, &s);
+    WriteEvaluation(file, net, engine, &s, v);
     WriteTraining(file, net, engine, &s, w);
     OK(CkFileCommit(file));
     OK(CkFileDestroy(&file));
@@ -179,6 +224,7 @@ static void WriteCase(const char folder[], const Case *c, int nengines, char *en
   }
   OK(CkStateDestroy(&state));
   OK(PetscFree(w));
+  OK(PetscFree(v));
   FreeSamples(&s);
   OK(CkNetDestroy(&net));
 }

@@ -15,6 +15,20 @@ static CkNet ZooNet(const char name[], CkShape input, PetscInt classes)
 
 static const CkShape mnist = {1, 28, 28}, pooled = {1, 7, 7}, cifar = {3, 32, 32};
 
+static PetscErrorCode BuildFromOptions(const char text[], CkShape input, PetscInt classes, CkNet *net)
+{
+  PetscErrorCode ierr;
+
+  OK(PetscOptionsClear(NULL));
+  OK(PetscOptionsInsertString(NULL, text));
+  OK(CkNetCreate(PETSC_COMM_WORLD, net));
+  ierr = CkNetSetFromOptions(*net, input, classes);
+  if (!ierr) ierr = CkNetSetUp(*net);
+  if (ierr) OK(CkNetDestroy(net));
+  OK(PetscOptionsClear(NULL));
+  return ierr;
+}
+
 /* docs/theory.md, section "Networks": counts by the formulas k^2 ci co + co, 2 c, ci co + co. */
 static void zoo_has_the_published_counts(void **state)
 {
@@ -31,6 +45,9 @@ static void zoo_has_the_published_counts(void **state)
     {"small-allcnn", cifar, 100, 29412, 512, 54},
     {"logistic", mnist, 10, 7850, 0, 2},
     {"mlp", pooled, 10, 5610, 0, 6},
+    {"lenet", mnist, 10, 132220, 2 * (20 + 50 + 500), 20},
+    {"tiny-lenet", mnist, 10, 1266, 2 * (4 + 8), 14},
+    {"allcnn", cifar, 10, 1667166, 2 * (3 * 96 + 5 * 192 + 10), 54},
   };
 
   (void)state;
@@ -54,6 +71,125 @@ static void zoo_has_the_published_counts(void **state)
     assert_int_equal(trainable, d);
     OK(CkNetDestroy(&net));
   }
+}
+
+/* Deep nets: docs/theory.md, section "Networks"; batch norms are counted by hand. */
+static void deep_nets_have_the_published_counts(void **state)
+{
+  const struct {
+    const char *options;
+    PetscInt    classes, weights, channels; /* channels: of all batch norms */
+  } cases[] = {
+    {"-net resnet -net_depth 110", 10, 1727962, 4048},
+    {"-net resnet -net_depth 110", 100, 1733812, 4048},
+    {"-net resnet -net_depth 110 -net_shortcut B", 10, 1730714, 4048 + 32 + 64},
+    {"-net resnet -net_depth 20", 10, 269722, 16 + 6 * (16 + 32 + 64)},
+    {"-net resnet", 10, 269722, 16 + 6 * (16 + 32 + 64)},
+    {"-net resnet -net_depth 32", 10, 464154, 16 + 10 * (16 + 32 + 64)},
+    {"-net resnet -net_depth 56", 10, 853018, 16 + 18 * (16 + 32 + 64)},
+    {"-net resnet -net_depth 164 -net_shortcut B -net_preactivation -net_bottleneck", 10, 1703258,
+     16 + 32 + 17 * 96 + 64 + 64 + 17 * 192 + 128 + 128 + 17 * 384 + 256},
+    {"-net wrn -net_depth 16 -net_widen 8", 10, 10961370, 16 + 3 * 128 + 128 + 3 * 256 + 256 + 3 * 512 + 512},
+    {"-net wrn", 100, 11007540, 16 + 3 * 128 + 128 + 3 * 256 + 256 + 3 * 512 + 512},
+    {"-net wrn -net_depth 28 -net_widen 10", 10, 36479194, 16 + 7 * 160 + 160 + 7 * 320 + 320 + 7 * 640 + 640},
+    {"-net densenet", 10, 1019722, 0},
+    {"-net densenet -net_depth 40 -net_growth 12", 100, 1060132, 0},
+    {"-net densenet -net_depth 100 -net_growth 24", 10, 27249082, 0},
+    {"-net densenet -net_depth 100 -net_growth 24", 100, 27457972, 0},
+    {"-net densenet -net_depth 100 -net_growth 12", 10, 6979642, 0},
+    {"-net densenet -net_depth 100 -net_growth 12 -net_bottleneck -net_compression 0.5", 10, 769162, 0},
+  };
+
+  (void)state;
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
+    CkNet    net;
+    PetscInt d, buffers;
+
+    OK(BuildFromOptions(cases[i].options, cifar, cases[i].classes, &net));
+    OK(CkNetGetDimension(net, &d));
+    OK(CkNetGetBuffers(net, &buffers));
+    if (d != cases[i].weights) fprintf(stderr, "%s: %d weights\n", cases[i].options, (int)d);
+    assert_int_equal(d, cases[i].weights);
+    if (cases[i].channels) assert_int_equal(buffers, 2 * cases[i].channels);
+    OK(CkNetDestroy(&net));
+  }
+}
+
+/* Tensors by name, as the PyTorch programs named in docs/theory.md have them; each with its shape. */
+static void deep_nets_are_named_as_in_pytorch(void **state)
+{
+  const struct {
+    const char *options, *name;
+    PetscInt    shape[4];
+  } cases[] = {
+    {"-net resnet", "conv1.weight", {16, 3, 3, 3}},
+    {"-net resnet", "bn1.running_var", {16}},
+    {"-net resnet", "layer1.0.conv1.weight", {16, 16, 3, 3}},
+    {"-net resnet", "layer3.2.bn2.bias", {64}},
+    {"-net resnet", "fc.weight", {10, 64}},
+    {"-net resnet -net_shortcut B", "layer2.0.downsample.0.weight", {32, 16, 1, 1}},
+    {"-net resnet -net_shortcut B", "layer2.0.downsample.1.running_mean", {32}},
+    {"-net resnet -net_depth 11 -net_bottleneck -net_preactivation", "layer2.0.bn1.weight", {64}},
+    {"-net resnet -net_depth 11 -net_bottleneck -net_preactivation", "layer2.0.conv3.weight", {128, 32, 1, 1}},
+    {"-net resnet -net_depth 11 -net_bottleneck -net_preactivation", "bn.weight", {256}},
+    {"-net wrn", "block2.layer.0.convShortcut.weight", {256, 128, 1, 1}},
+    {"-net wrn", "block3.layer.1.bn2.running_mean", {512}},
+    {"-net wrn", "bn1.weight", {512}},
+    {"-net wrn", "fc.bias", {10}},
+    {"-net densenet", "features.conv0.weight", {16, 3, 3, 3}},
+    {"-net densenet", "features.denseblock1.denselayer2.norm1.weight", {28}},
+    {"-net densenet", "features.denseblock3.denselayer12.conv1.weight", {12, 436, 3, 3}},
+    {"-net densenet", "features.transition2.conv.weight", {304, 304, 1, 1}},
+    {"-net densenet", "features.norm_final.bias", {448}},
+    {"-net densenet -net_bottleneck", "features.denseblock1.denselayer1.conv1.weight", {48, 16, 1, 1}},
+    {"-net densenet -net_bottleneck -net_compression 0.5",
+     "features.denseblock1.denselayer1.conv2.weight",
+     {12, 48, 3, 3}},
+    {"-net densenet -net_bottleneck -net_compression 0.5", "features.transition1.conv.weight", {48, 96, 1, 1}},
+    {"-net densenet", "classifier.weight", {10, 448}},
+  };
+
+  (void)state;
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
+    const CkParameter *p, *found = NULL;
+    PetscInt           n;
+    CkNet              net;
+
+    OK(BuildFromOptions(cases[i].options, cifar, 10, &net));
+    OK(CkNetGetParameters(net, &n, &p));
+    for (PetscInt t = 0; t < n; ++t)
+      if (!strcmp(p[t].name, cases[i].name)) found = &p[t];
+    if (!found) fprintf(stderr, "%s: no tensor %s\n", cases[i].options, cases[i].name);
+    assert_non_null(found);
+    for (int axis = 0; axis < found->rank; ++axis) {
+      if (found->shape[axis] != cases[i].shape[axis]) fprintf(stderr, "%s: axis %d\n", cases[i].name, axis);
+      assert_int_equal(found->shape[axis], cases[i].shape[axis]);
+    }
+    for (int axis = found->rank; axis < 4; ++axis) assert_int_equal(cases[i].shape[axis], 0);
+    OK(CkNetDestroy(&net));
+  }
+}
+
+static void depths_and_images_that_do_not_fit_are_named(void **state)
+{
+  CkNet net;
+
+  (void)state;
+  assert_message(BuildFromOptions("-net resnet -net_depth 21", cifar, 10, &net), "-net_depth 21", "6n+2", "resnet",
+                 "20 or 26");
+  assert_message(BuildFromOptions("-net resnet -net_depth 2", cifar, 10, &net), "-net_depth 2", "6n+2", "8 or 14");
+  assert_message(BuildFromOptions("-net resnet -net_depth 32 -net_bottleneck", cifar, 10, &net), "-net_depth 32",
+                 "9n+2", "29 or 38");
+  assert_message(BuildFromOptions("-net wrn -net_depth 20", cifar, 10, &net), "-net_depth 20", "6n+4", "16 or 22");
+  assert_message(BuildFromOptions("-net densenet -net_depth 41", cifar, 10, &net), "-net_depth 41", "3n+4", "40 or 43");
+  assert_message(BuildFromOptions("-net densenet -net_bottleneck -net_depth 43", cifar, 10, &net), "-net_depth 43",
+                 "6n+4", "40 or 46");
+  assert_message(BuildFromOptions("-net resnet", (CkShape){3, 30, 32}, 10, &net), "resnet", "multiples of 4",
+                 "3 x 30 x 32");
+  assert_message(BuildFromOptions("-net wrn", pooled, 10, &net), "wrn", "multiples of 4", "1 x 7 x 7");
+  assert_message(BuildFromOptions("-net densenet", (CkShape){784, 1, 1}, 10, &net), "densenet", "784 x 1 x 1");
+  assert_message(BuildFromOptions("-net lenet", pooled, 10, &net), "lenet", "conv2", "5 x 5", "20 x 1 x 1");
+  assert_message(BuildFromOptions("-net allcnn", mnist, 10, &net), "allcnn", "avgpool1", "8 x 8", "10 x 7 x 7");
 }
 
 /* small-lenet as its PyTorch state_dict lists it, and its flops by hand. */
@@ -162,6 +298,10 @@ static void windows_are_cut_as_in_pytorch(void **state)
   assert_int_equal(s.c, 5);
   assert_int_equal(s.h, 5);
   assert_int_equal(s.w, 1);
+  s = OutputOf(CK_LAYER_SUBSAMPLE, (CkShape){2, 8, 9}, a); /* x[:, ::2, ::3] */
+  assert_int_equal(s.c, 4);
+  assert_int_equal(s.h, 4);
+  assert_int_equal(s.w, 3);
   s = OutputOf(CK_LAYER_GLOBALAVGPOOL, (CkShape){5, 9, 2}, a);
   assert_int_equal(CkShapeSize(s), 5);
 }
@@ -198,20 +338,6 @@ static void unknown_nets_are_named(void **state)
   assert_message(BuildZoo("", mnist, 10), "-net", "small-lenet");
 }
 
-static PetscErrorCode BuildFromOptions(const char text[], CkNet *net)
-{
-  PetscErrorCode ierr;
-
-  OK(PetscOptionsClear(NULL));
-  OK(PetscOptionsInsertString(NULL, text));
-  OK(CkNetCreate(PETSC_COMM_WORLD, net));
-  ierr = CkNetSetFromOptions(*net, pooled, 10);
-  if (!ierr) ierr = CkNetSetUp(*net);
-  if (ierr) OK(CkNetDestroy(net));
-  OK(PetscOptionsClear(NULL));
-  return ierr;
-}
-
 static void options_shape_the_mlp(void **state)
 {
   const CkLayerType expected[] = {CK_LAYER_INPUT, CK_LAYER_FLATTEN, CK_LAYER_DENSE, CK_LAYER_BATCHNORM,
@@ -225,7 +351,7 @@ static void options_shape_the_mlp(void **state)
   (void)state;
   OK(BuildFromOptions("-net mlp -net_widths 20,8 -net_activation tanh -net_batchnorm -net_bias false -net_dropout 0.3 "
                       "-net_loss mse",
-                      &net));
+                      pooled, 10, &net));
   OK(CkNetGetLayers(net, &n, &layers));
   assert_int_equal(n, sizeof(expected) / sizeof(expected[0]));
   for (PetscInt l = 0; l < n; ++l) {
@@ -239,7 +365,7 @@ static void options_shape_the_mlp(void **state)
   assert_int_equal(head, CK_HEAD_MSE);
   OK(CkNetDestroy(&net));
 
-  OK(BuildFromOptions("-net small-fc -net_classes 12", &net));
+  OK(BuildFromOptions("-net small-fc -net_classes 12", pooled, 10, &net));
   OK(CkNetGetHead(net, &head));
   assert_int_equal(head, CK_HEAD_CROSS_ENTROPY);
   OK(CkNetGetDimension(net, &d));
@@ -252,10 +378,13 @@ static void options_of_other_nets_are_refused(void **state)
   CkNet net;
 
   (void)state;
-  assert_message(BuildFromOptions("-net small-fc -net_widths 10", &net), "-net_widths", "small-fc");
-  assert_message(BuildFromOptions("-net logistic -net_dropout 0.1", &net), "-net_dropout", "logistic");
-  assert_message(BuildFromOptions("", &net), "-net", "small-lenet");
-  assert_message(BuildFromOptions("-net small-fc -net_classes 9", &net), "-net_classes 9", "10 classes");
+  assert_message(BuildFromOptions("-net small-fc -net_widths 10", pooled, 10, &net), "-net_widths", "small-fc", "mlp");
+  assert_message(BuildFromOptions("-net logistic -net_dropout 0.1", pooled, 10, &net), "-net_dropout", "logistic",
+                 "small-lenet");
+  assert_message(BuildFromOptions("-net wrn -net_shortcut B", cifar, 10, &net), "-net_shortcut", "wrn", "resnet");
+  assert_message(BuildFromOptions("-net resnet -net_growth 12", cifar, 10, &net), "-net_growth", "resnet", "densenet");
+  assert_message(BuildFromOptions("", pooled, 10, &net), "-net", "small-lenet");
+  assert_message(BuildFromOptions("-net small-fc -net_classes 9", pooled, 10, &net), "-net_classes 9", "10 classes");
 }
 
 /* Cross-entropy needs two classes; squares do with one, and -net_classes can add some. */
@@ -303,6 +432,11 @@ static void broken_graphs_are_refused(void **state)
   assert_message(CkNetAddLayer(net, CK_LAYER_MAXPOOL, "pool", 1, two,
                                &(CkLayerAttributes){.kernel = {3, 3}, .stride = {1, 1}, .padding = {2, 2}}, &l),
                  "pool", "half");
+  assert_message(
+    CkNetAddLayer(net, CK_LAYER_SUBSAMPLE, "skip", 1, two, &(CkLayerAttributes){.units = 1, .stride = {2, 2}}, &l),
+    "skip", "at least as many output channels", "2, got 1");
+  assert_message(CkNetAddLayer(net, CK_LAYER_SUBSAMPLE, "skip", 1, two, &(CkLayerAttributes){.units = 2}, &l), "skip",
+                 "strides of at least 1");
   assert_message(CkNetSetUp(net), "conv", "2 x 2 x 2");
   OK(CkNetAddLayer(net, CK_LAYER_FLATTEN, "flat", 1, two, NULL, &l));
   OK(CkNetAddLayer(net, CK_LAYER_DENSE, "fc", 1, &l, &dense, &l));
@@ -335,6 +469,9 @@ static void owners_are_counted(void **state)
 
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(zoo_has_the_published_counts),
+  cmocka_unit_test(deep_nets_have_the_published_counts),
+  cmocka_unit_test(deep_nets_are_named_as_in_pytorch),
+  cmocka_unit_test(depths_and_images_that_do_not_fit_are_named),
   cmocka_unit_test(lenet_is_laid_out_as_in_pytorch),
   cmocka_unit_test(windows_are_cut_as_in_pytorch),
   cmocka_unit_test(shapes_that_do_not_fit_are_named),

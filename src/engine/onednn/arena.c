@@ -1,4 +1,5 @@
 #include "plan.h"
+#include <stdlib.h>
 
 typedef struct Block {
   struct Block *next;
@@ -14,7 +15,8 @@ static PetscErrorCode Allocate(CkArena *arena, size_t bytes, void **array)
 
   PetscFunctionBeginUser;
   PetscCheck(bytes < SIZE_MAX / 2, PETSC_COMM_SELF, PETSC_ERR_MEM, "Array of %zu bytes", bytes);
-  PetscCall(PetscCalloc(bytes + header + ALIGNMENT, (void **)&block));
+  block = (Block *)calloc(1, bytes + header + ALIGNMENT); /* pages that nobody touches take no memory */
+  PetscCheck(block, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for an array of %zu bytes", bytes);
   block->next = (Block *)arena->block;
   arena->block = block;
   arena->bytes += (double)bytes;
@@ -47,7 +49,7 @@ PetscErrorCode CkArenaFree(CkArena *arena)
   while (block) {
     Block *next = block->next;
 
-    PetscCall(PetscFree(block));
+    free(block);
     block = next;
   }
   *arena = (CkArena){NULL, 0};

@@ -36,6 +36,8 @@ static const CkStepKind *KindOf(const CkPlan *plan, CkLayerType type)
   case CK_LAYER_AVGPOOL:
   case CK_LAYER_GLOBALAVGPOOL:
     return &CkStepAveragePool;
+  case CK_LAYER_SUBSAMPLE:
+    return &CkStepSubsample;
   case CK_LAYER_DROPOUT:
     return &CkStepDropout;
   case CK_LAYER_ADD:
@@ -63,6 +65,7 @@ static PetscErrorCode AddStep(Builder *b, PetscInt layer, PetscInt ninputs, cons
   PetscCheck(step->kind, PETSC_COMM_SELF, PETSC_ERR_SUP, "The onednn engine knows no %s layer",
              CkLayerTypeName(plan->layers[layer].type));
   step->layer = layer;
+  step->again = -1;
   step->ninputs = ninputs;
   PetscCall(PetscMalloc2(ninputs, &step->inputs, ninputs, &step->add));
   for (PetscInt i = 0; i < ninputs; ++i) {
@@ -215,6 +218,44 @@ static void NumberSegments(CkPlan *plan)
 
     if (kind->whole || kind->enter_backward || (s + 1 < plan->nsteps && plan->steps[s + 1].kind->whole)) ++segment;
     plan->steps[s].backward_segment = segment;
+  }
+}
+
+/*
+  The output of a batch norm by itself, with what works on it in place, is cheap to make again: so only its input is
+  kept. Not where its input is itself made again, or steps of other segments or a factored contraction read it. Returns the last of its readers, else -1.
+*/
+static PetscInt LastReader(const CkPlan *plan, PetscInt norm)
+{
+  const CkStep *first = &plan->steps[norm];
+  PetscInt      last = -1;
+
+  if (first->kind != &CkStepAffine || first->output == plan->logits) return -1;
+  if (plan->tensors[first->inputs[0]].recomputed) return -1;
+  for (PetscInt s = norm + 1; s < plan->nsteps; ++s) {
+    const CkStep  *step = &plan->steps[s];
+    const PetscInt weighted = plan->fold->of_layer[step->layer];
+    PetscBool      reads = PETSC_FALSE;
+
+    for (PetscInt i = 0; i < step->ninputs; ++i)
+      if (step->inputs[i] == first->output) reads = PETSC_TRUE;
+    if (!reads) continue;
+    if (step->forward_segment != first->forward_segment || step->backward_segment != first->backward_segment) return -1;
+    if (step->kind->needs_input && weighted >= 0 && plan->weighted[weighted].form == CK_FORM_FACTORED) return -1;
+    last = s;
+  }
+  return last;
+}
+
+static void ChooseRecomputed(CkPlan *plan)
+{
+  for (PetscInt s = 0; s < plan->nsteps; ++s) {
+    const PetscInt last = LastReader(plan, s);
+
+    if (last < 0 || plan->steps[last].output == plan->steps[s].output) continue;
+    plan->steps[last].again = s;
+    plan->tensors[plan->steps[s].output].keep_x = PETSC_FALSE;
+    plan->tensors[plan->steps[s].output].recomputed = PETSC_TRUE;
   }
 }
 
@@ -373,6 +414,7 @@ PetscErrorCode CkPlanCreate(const CkPlanChoices *choices, CkPlan **made)
   PetscCall(FollowDerivatives(plan));
   NumberSegments(plan);
   PetscCall(ChooseKept(plan));
+  ChooseRecomputed(plan);
   ChooseSparse(plan);
   ChoosePlanes(plan);
   PetscCall(AllocateTensors(plan));

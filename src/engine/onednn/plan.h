@@ -33,7 +33,9 @@ typedef struct {
   PetscBool sparse;       /* its derivative is not formed: the max pool that reads it has its few numbers */
   PetscBool fused; /* sparse, and not formed either: a batch norm's, which the max pool takes from the norm's input */
   PetscBool keep_x, keep_d;
-  float    *x, *d; /* [chunks x size] packs where kept, else [size] */
+  PetscBool
+         recomputed; /* x has room for one chunk though the backward pass reads it: its steps run again before that */
+  float *x, *d;      /* [chunks x size] packs where kept, else [size] */
 } CkTensor;
 
 typedef struct CkPlan CkPlan;
@@ -72,7 +74,8 @@ struct CkStep {
   PetscInt          output;
   PetscBool         live; /* the loss depends on its output */
   PetscInt          forward_segment, backward_segment;
-  void             *data;
+  PetscInt again; /* before its backward, the steps from this one on that write its input run again; -1: none */
+  void    *data;
 };
 
 /* A layer with parameters, as the contractions see it (contract.c). */
@@ -186,4 +189,4 @@ PetscBool CkLinearSparse(const CkPlan *plan, const CkStep *step, const CkStep *r
 
 /* Kinds of steps */
 extern const CkStepKind CkStepDense, CkStepConv, CkStepRelu, CkStepTanh, CkStepSigmoid, CkStepSoftplus, CkStepMaxPool,
-  CkStepAveragePool, CkStepDropout, CkStepAdd, CkStepConcat, CkStepAffine, CkStepNorm;
+  CkStepAveragePool, CkStepDropout, CkStepSubsample, CkStepAdd, CkStepConcat, CkStepAffine, CkStepNorm;

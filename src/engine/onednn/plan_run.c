@@ -70,10 +70,25 @@ static PetscErrorCode BackwardStep(CkPlan *plan, CkStep *step, PetscInt chunk, P
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Makes the chunk's numbers again that the step's backward pass reads (CkTensor). */
+static PetscErrorCode Recompute(CkPlan *plan, PetscInt step, PetscInt chunk)
+{
+  const PetscInt from = plan->steps[step].again;
+
+  PetscFunctionBeginUser;
+  for (PetscInt s = from; from >= 0 && s < step; ++s)
+    if (plan->steps[s].output == plan->steps[from].output)
+      PetscCall(plan->steps[s].kind->forward(plan, &plan->steps[s], chunk, 1));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode BackwardChunk(CkPlan *plan, PetscInt from, PetscInt to, PetscInt chunk)
 {
   PetscFunctionBeginUser;
-  for (PetscInt s = from; s > to; --s) PetscCall(BackwardStep(plan, &plan->steps[s], chunk, 1));
+  for (PetscInt s = from; s > to; --s) {
+    PetscCall(Recompute(plan, s, chunk));
+    PetscCall(BackwardStep(plan, &plan->steps[s], chunk, 1));
+  }
   if (to >= 0 && plan->steps[to].live && plan->steps[to].kind->prepare_backward)
     PetscCall(plan->steps[to].kind->prepare_backward(plan, &plan->steps[to], chunk));
   PetscFunctionReturn(PETSC_SUCCESS);

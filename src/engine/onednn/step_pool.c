@@ -1,6 +1,7 @@
 #include "plan.h"
 
-/* Max and average pooling; the average over the whole image is a window of its size. */
+/* Max and average pooling; the average over the whole image is a window of its size. Subsampling is an average pool of
+   windows of one pixel, into the middle of the channels. */
 typedef struct {
   CkLanesWindow window;
   int          *arg;    /* max pool: [capacity x size] packs */
@@ -18,7 +19,7 @@ static PetscErrorCode Create(CkPlan *plan, CkStep *step)
   PetscFunctionBeginUser;
   PetscCall(PetscNew(&p));
   step->data = p;
-  p->window = (CkLanesWindow){.planes = (int)layer->out.c,
+  p->window = (CkLanesWindow){.planes = (int)layer->in.c,
                               .in = {(int)layer->in.h, (int)layer->in.w},
                               .out = {(int)layer->out.h, (int)layer->out.w},
                               .kernel = {(int)layer->a.kernel[0], (int)layer->a.kernel[1]},
@@ -31,6 +32,8 @@ static PetscErrorCode Create(CkPlan *plan, CkStep *step)
       p->window.kernel[i] = p->window.stride[i] = p->window.in[i];
       p->window.padding[i] = 0;
     }
+  if (layer->type == CK_LAYER_SUBSAMPLE)
+    for (int i = 0; i < 2; ++i) p->window.kernel[i] = 1;
   if (layer->type == CK_LAYER_MAXPOOL) PetscCall(CkArenaInts(&plan->arena, all, &p->arg));
   if (plan->tensors[step->inputs[0]].fused) {
     p->norm = CkStepWriting(plan, step->inputs[0]);
@@ -110,6 +113,40 @@ static PetscErrorCode BackwardAverage(CkPlan *plan, CkStep *step, PetscInt chunk
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Numbers of the zero channels in front of the others. */
+static size_t Before(const CkPlan *plan, const CkStep *step)
+{
+  const CkLayer *layer = &plan->layers[step->layer];
+
+  return (size_t)((layer->out.c - layer->in.c) / 2) * ((Pooling *)step->data)->window.out_plane *
+         (size_t)plan->lanes->lanes;
+}
+
+static PetscErrorCode ForwardSubsample(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
+{
+  float *y = CkTensorX(plan, step->output, chunk);
+
+  PetscFunctionBeginUser;
+  (void)count;
+  PetscCall(PetscArrayzero(y, plan->tensors[step->output].size * (size_t)plan->lanes->lanes));
+  plan->lanes->average_pool(&((Pooling *)step->data)->window, CkTensorX(plan, step->inputs[0], chunk),
+                            y + Before(plan, step));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode BackwardSubsample(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
+{
+  PetscFunctionBeginUser;
+  (void)count;
+  if (plan->tensors[step->inputs[0]].wanted)
+    plan->lanes->average_pool_back(&((Pooling *)step->data)->window, step->add[0],
+                                   CkTensorD(plan, step->output, chunk) + Before(plan, step),
+                                   CkTensorD(plan, step->inputs[0], chunk));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 const CkStepKind CkStepMaxPool = {.name = "max pool", .create = Create, .forward = ForwardMax, .backward = BackwardMax};
 const CkStepKind CkStepAveragePool = {
   .name = "average pool", .create = Create, .forward = ForwardAverage, .backward = BackwardAverage};
+const CkStepKind CkStepSubsample = {
+  .name = "subsample", .create = Create, .forward = ForwardSubsample, .backward = BackwardSubsample};

@@ -38,7 +38,7 @@ typedef struct {
 PetscErrorCode             ReferenceKindGet(CkLayerType type, const ReferenceKind **kind);
 extern const ReferenceKind ReferenceDense, ReferenceConv, ReferenceBatchNorm, ReferenceRelu, ReferenceTanh,
   ReferenceSigmoid, ReferenceSoftplus, ReferenceMaxPool, ReferenceAvgPool, ReferenceGlobalAvgPool, ReferenceDropout,
-  ReferenceFlatten, ReferenceAdd, ReferenceConcat;
+  ReferenceFlatten, ReferenceAdd, ReferenceConcat, ReferenceSubsample;
 
 /* Shared by evaluation and training mode (reference.c). Room for n samples and so many normalisation groups. */
 PetscErrorCode ReferenceReserve(Reference *r, PetscInt n, PetscInt groups);

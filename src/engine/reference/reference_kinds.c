@@ -3,7 +3,7 @@
 static const ReferenceKind *const kinds[] = {
   &ReferenceDense,   &ReferenceConv,     &ReferenceBatchNorm, &ReferenceRelu,    &ReferenceTanh,
   &ReferenceSigmoid, &ReferenceSoftplus, &ReferenceMaxPool,   &ReferenceAvgPool, &ReferenceGlobalAvgPool,
-  &ReferenceDropout, &ReferenceFlatten,  &ReferenceAdd,       &ReferenceConcat,
+  &ReferenceDropout, &ReferenceFlatten,  &ReferenceAdd,       &ReferenceConcat,  &ReferenceSubsample,
 };
 
 PetscErrorCode ReferenceKindGet(CkLayerType type, const ReferenceKind **kind)

@@ -1,6 +1,6 @@
 #include "reference.h"
 
-/* Layers that only move numbers: flatten, dropout, addition, concatenation along the channels. */
+/* Layers that only move numbers: flatten, dropout, addition, concatenation along the channels, subsampling. */
 
 static PetscErrorCode ForwardFlatten(CkEngine engine, PetscInt layer, PetscInt n)
 {
@@ -117,7 +117,48 @@ static PetscErrorCode BackwardConcat(CkEngine engine, PetscInt layer, PetscInt n
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Where output pixel i (of the channels that are not zero) stands in the sample's output, and where it comes from. */
+static void SubsamplePlaces(const CkLayer *l, PetscInt i, PetscInt *to, PetscInt *from)
+{
+  const PetscInt pixels = l->out.h * l->out.w, channel = i / pixels, row = i % pixels / l->out.w, column = i % l->out.w;
+
+  *to = (l->out.c - l->in.c) / 2 * pixels + i;
+  *from = (channel * l->in.h + row * l->a.stride[0]) * l->in.w + column * l->a.stride[1];
+}
+
+static PetscErrorCode ForwardSubsample(CkEngine engine, PetscInt layer, PetscInt n)
+{
+  const Reference *r = (const Reference *)engine->data;
+  const CkLayer   *l = &r->layers[layer];
+  PetscInt         to, from;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(r->out[layer], n * CkShapeSize(l->out)));
+  for (PetscInt k = 0; k < n; ++k)
+    for (PetscInt i = 0; i < l->in.c * l->out.h * l->out.w; ++i) {
+      SubsamplePlaces(l, i, &to, &from);
+      ReferenceSample(r, r->out, layer, k)[to] = ReferenceSample(r, r->out, l->inputs[0], k)[from];
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode BackwardSubsample(CkEngine engine, PetscInt layer, PetscInt n)
+{
+  const Reference *r = (const Reference *)engine->data;
+  const CkLayer   *l = &r->layers[layer];
+  PetscInt         to, from;
+
+  PetscFunctionBeginUser;
+  for (PetscInt k = 0; k < n; ++k)
+    for (PetscInt i = 0; i < l->in.c * l->out.h * l->out.w; ++i) {
+      SubsamplePlaces(l, i, &to, &from);
+      ReferenceSample(r, r->delta, l->inputs[0], k)[from] += ReferenceSample(r, r->delta, layer, k)[to];
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 const ReferenceKind ReferenceFlatten = {CK_LAYER_FLATTEN, ForwardFlatten, BackwardFlatten, NULL};
 const ReferenceKind ReferenceDropout = {CK_LAYER_DROPOUT, ForwardDropout, BackwardDropout, NULL};
 const ReferenceKind ReferenceAdd = {CK_LAYER_ADD, ForwardAdd, BackwardAdd, NULL};
 const ReferenceKind ReferenceConcat = {CK_LAYER_CONCAT, ForwardConcat, BackwardConcat, NULL};
+const ReferenceKind ReferenceSubsample = {CK_LAYER_SUBSAMPLE, ForwardSubsample, BackwardSubsample, NULL};

@@ -223,7 +223,8 @@ static void NumberSegments(CkPlan *plan)
 
 /*
   The output of a batch norm by itself, with what works on it in place, is cheap to make again: so only its input is
-  kept. Not where its input is itself made again, or steps of other segments or a factored contraction read it. Returns the last of its readers, else -1.
+  kept. Not where its input is itself made again, or steps of other segments or a factored contraction read it. Returns
+  the last of its readers, else -1.
 */
 static PetscInt LastReader(const CkPlan *plan, PetscInt norm)
 {
@@ -350,25 +351,12 @@ static void ChoosePlanes(CkPlan *plan)
   }
 }
 
-static PetscErrorCode AllocateTensors(CkPlan *plan)
+/* Logits and their derivatives as rows, and where chunks begin. */
+static PetscErrorCode AllocateRows(CkPlan *plan)
 {
-  const size_t lanes = (size_t)plan->lanes->lanes;
-  size_t       rows;
+  const size_t rows = (size_t)plan->capacity * (size_t)plan->lanes->lanes * plan->tensors[plan->logits].size;
 
   PetscFunctionBeginUser;
-  for (PetscInt s = -1; s < plan->nsteps; ++s) {
-    const PetscInt t = s < 0 ? 0 : plan->steps[s].output;
-    CkTensor      *tensor = &plan->tensors[t];
-    const size_t   one = tensor->size * lanes, all = one * (size_t)plan->capacity;
-
-    PetscCheck(tensor->size * lanes < (size_t)INT32_MAX, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
-               "A tensor of %zu numbers a sample is beyond the kernels' index type", tensor->size);
-    if (tensor->x || tensor->fused) continue; /* x: in place */
-    PetscCall(CkArenaFloats(&plan->arena, tensor->keep_x ? all : one, &tensor->x));
-    if (tensor->wanted && !tensor->sparse)
-      PetscCall(CkArenaFloats(&plan->arena, tensor->keep_d ? all : one, &tensor->d));
-  }
-  rows = (size_t)plan->capacity * lanes * plan->tensors[plan->logits].size;
   PetscCall(CkArenaFloats(&plan->arena, rows, &plan->logit_rows));
   PetscCall(CkArenaFloats(&plan->arena, rows, &plan->delta_rows));
   PetscCall(PetscMalloc2(plan->capacity, &plan->first, plan->capacity, &plan->count));
@@ -417,7 +405,8 @@ PetscErrorCode CkPlanCreate(const CkPlanChoices *choices, CkPlan **made)
   ChooseRecomputed(plan);
   ChooseSparse(plan);
   ChoosePlanes(plan);
-  PetscCall(AllocateTensors(plan));
+  PetscCall(CkPlanAllocateTensors(plan));
+  PetscCall(AllocateRows(plan));
   for (PetscInt s = 0; s < plan->nsteps; ++s)
     if (plan->steps[s].kind->create) PetscCall(plan->steps[s].kind->create(plan, &plan->steps[s]));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -33,9 +33,8 @@ typedef struct {
   PetscBool sparse;       /* its derivative is not formed: the max pool that reads it has its few numbers */
   PetscBool fused; /* sparse, and not formed either: a batch norm's, which the max pool takes from the norm's input */
   PetscBool keep_x, keep_d;
-  PetscBool
-         recomputed; /* x has room for one chunk though the backward pass reads it: its steps run again before that */
-  float *x, *d;      /* [chunks x size] packs where kept, else [size] */
+  PetscBool recomputed; /* its steps run again before the backward pass reads x, which is not kept */
+  float    *x, *d;      /* [chunks x size] packs where kept, else [size], shared with others (plan_memory.c) */
 } CkTensor;
 
 typedef struct CkPlan CkPlan;
@@ -137,6 +136,7 @@ struct CkPlan {
 
 PetscErrorCode CkPlanCreate(const CkPlanChoices *choices, CkPlan **plan);
 PetscErrorCode CkPlanDestroy(CkPlan **plan);
+PetscErrorCode CkPlanAllocateTensors(CkPlan *plan); /* plan_memory.c: which are kept is known */
 PetscErrorCode CkPlanSetPoint(CkPlan *plan, const double weights[], const double buffers[]);
 CkLayerForm    CkWeightedForm(const CkPlan *plan, PetscInt weighted); /* contract.c: the form it is best held in */
 

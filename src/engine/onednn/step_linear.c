@@ -64,6 +64,41 @@ static PetscErrorCode CreateDense(CkPlan *plan, CkStep *step, CkLinear *l)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whether a step sees its image in a frame like that of l. */
+static PetscBool FramedAlike(const CkPlan *plan, const CkStep *step, const CkLinear *l)
+{
+  const CkLayer *layer = &plan->layers[step->layer];
+
+  return (PetscBool)(step->kind == &CkStepConv && layer->in.h == l->frame.in[0] && layer->in.w == l->frame.in[1] &&
+                     layer->a.padding[0] == l->frame.padding[0] && layer->a.padding[1] == l->frame.padding[1]);
+}
+
+/* Frames of one geometry share their arrays, made by the first of these steps: what lies in them is used at once, and
+   the margins stay zero. */
+static PetscErrorCode CreateFrameArrays(CkPlan *plan, const CkStep *step, CkLinear *l)
+{
+  PetscInt channels = 0;
+  size_t   size;
+
+  PetscFunctionBeginUser;
+  for (PetscInt s = 0; s < plan->nsteps; ++s) {
+    const CkStep   *other = &plan->steps[s];
+    const CkLinear *made = (const CkLinear *)other->data;
+
+    if (!FramedAlike(plan, other, l)) continue;
+    if (other < step) {
+      l->framed_x = made->framed_x;
+      l->framed_d = made->framed_d;
+      PetscFunctionReturn(PETSC_SUCCESS);
+    }
+    channels = PetscMax(channels, plan->layers[other->layer].in.c);
+  }
+  size = (size_t)channels * l->frame.out_plane * (size_t)plan->lanes->lanes;
+  PetscCall(CkArenaFloats(&plan->arena, size, &l->framed_x));
+  PetscCall(CkArenaFloats(&plan->arena, size, &l->framed_d));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The convolution's image, framed if it is padded: width of a row, packs from channel to channel. */
 static PetscErrorCode CreateFrame(CkPlan *plan, const CkStep *step, CkLinear *l, size_t *width, size_t *plane)
 {
@@ -82,9 +117,7 @@ static PetscErrorCode CreateFrame(CkPlan *plan, const CkStep *step, CkLinear *l,
                              .in_plane = *plane,
                              .out_plane = CkLanesPlane(h * w, (int)lanes)};
   *plane = l->frame.out_plane;
-  PetscCall(CkArenaFloats(&plan->arena, (size_t)layer->in.c * *plane * lanes, &l->framed_x));
-  if (plan->tensors[step->inputs[0]].wanted)
-    PetscCall(CkArenaFloats(&plan->arena, (size_t)layer->in.c * *plane * lanes, &l->framed_d));
+  PetscCall(CreateFrameArrays(plan, step, l));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

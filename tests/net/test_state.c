@@ -83,6 +83,41 @@ static void initial_weights_are_pytorchs(void **unused)
   OK(CkNetDestroy(&net));
 }
 
+/* Convolutions of the residual and dense nets: normal of variance 2/(kernel x output channels), no bound at all. */
+static void initial_convolutions_are_hes(void **unused)
+{
+  static const char *const names[] = {"resnet", "wrn", "densenet"};
+
+  (void)unused;
+  for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); ++i) {
+    CkNet              net = ZooNet(names[i], (CkShape){3, 32, 32}, 10);
+    CkState            state = NewState(net, 4);
+    const CkParameter *p;
+    double            *x, beyond = 0, all = 0;
+    PetscInt           n;
+
+    OK(CkNetGetParameters(net, &n, &p));
+    OK(CkStateGetArrays(state, &x, NULL));
+    for (PetscInt t = 0; t < n; ++t) {
+      const double variance = 2 / (double)(p[t].shape[0] * p[t].shape[2] * p[t].shape[3]), size = (double)p[t].size;
+      double       sum = 0, squares = 0;
+
+      if (p[t].rank != 4) continue;
+      for (PetscInt k = p[t].offset; k < p[t].offset + p[t].size; ++k) {
+        sum += x[k];
+        squares += x[k] * x[k];
+        beyond += x[k] * x[k] > 4 * variance;
+      }
+      all += size;
+      assert_close(sum / size, 0, 5, sqrt(variance / size));
+      assert_close(squares / size, variance, 5, variance * sqrt(2 / size));
+    }
+    assert_close(beyond / all, 0.0455, 5, sqrt(0.0455 / all)); /* two standard deviations of a normal number */
+    OK(CkStateDestroy(&state));
+    OK(CkNetDestroy(&net));
+  }
+}
+
 static void batch_norm_starts_as_the_identity(void **unused)
 {
   CkNet              net = ZooNet("small-lenet", (CkShape){1, 28, 28}, 10);
@@ -293,6 +328,7 @@ static void numbers_that_are_not_finite_are_named(void **unused)
 
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(initial_weights_are_pytorchs),
+  cmocka_unit_test(initial_convolutions_are_hes),
   cmocka_unit_test(batch_norm_starts_as_the_identity),
   cmocka_unit_test(states_come_back),
   cmocka_unit_test(other_files_are_judged),

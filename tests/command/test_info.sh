@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source=../common/command.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../common/command.sh"
 
-cifar=(-data synthetic -data_shape 3,32,32)
+cifar=(-data synthetic -data_shape "3,32,32")
 
 # Each net of the zoo, with what it is known to weigh
 weighs() { # <weights> ARGUMENT..

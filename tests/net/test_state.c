@@ -86,11 +86,11 @@ static void initial_weights_are_pytorchs(void **unused)
 /* Convolutions of the residual and dense nets: normal of variance 2/(kernel x output channels), no bound at all. */
 static void initial_convolutions_are_hes(void **unused)
 {
-  static const char *const names[] = {"resnet", "wrn", "densenet"};
+  static const char *const nets[] = {"resnet", "wrn", "densenet"};
 
   (void)unused;
-  for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); ++i) {
-    CkNet              net = ZooNet(names[i], (CkShape){3, 32, 32}, 10);
+  for (size_t i = 0; i < sizeof(nets) / sizeof(nets[0]); ++i) {
+    CkNet              net = ZooNet(nets[i], (CkShape){3, 32, 32}, 10);
     CkState            state = NewState(net, 4);
     const CkParameter *p;
     double            *x, beyond = 0, all = 0;

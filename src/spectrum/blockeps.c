@@ -151,6 +151,7 @@ static PetscErrorCode Start(EPS eps)
   double        *H, *R, unit = 1;
 
   PetscFunctionBeginUser;
+  PetscCheck(width > 0, PetscObjectComm((PetscObject)eps), PETSC_ERR_ARG_SIZ, "The deflation space is the whole space");
   for (PetscInt j = width; j < eps->nini; ++j) {
     double *sum = state->basis[j % width];
 

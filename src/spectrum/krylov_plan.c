@@ -45,20 +45,34 @@ static double BasisBytes(CkSpectrum s, const CkKrylovPlan *plan, PetscInt ncv)
   return rows * ((double)ncv + (plan->blocks ? 3. * plan->block : 1.));
 }
 
+/* Operations of a sweep over kept gradients, and of a pass that makes them anew, per vector (B.5), (B.6). A sweep is a
+   multiplication and an addition an entry, in double precision at about half the rate of the engine's, and 64 more for
+   all vectors together: widening, and what narrow blocks lose. */
+static double SweepCost(CkSpectrum s, const CkKrylovPlan *plan)
+{
+  return (double)s->N * (double)s->d * (8. + 64. / plan->block);
+}
+
+static double PassCost(CkSpectrum s, const CkKrylovPlan *plan)
+{
+  return (double)s->N * (plan->load / plan->block + plan->column);
+}
+
 /* The rest: buffers of a product, kept gradients, eigenvectors of D and products with them. */
 static PetscErrorCode OtherBytes(CkSpectrum s, CkKrylovPlan *plan)
 {
   const double rows = LocalRows(s, s->d, CK_KRYLOV_WEIGHT) * sizeof(double);
   PetscBool    fits;
-  double       passes;
+  double       passes, row;
 
   PetscFunctionBeginUser;
+  PetscCall(CkSpectrumGradientCost(s, &plan->load, &row, &plan->column));
   PetscCall(CkDiffusionProductCost(s->D, PetscMax(plan->block, plan->nev), &plan->stream, &passes));
-  plan->kept = 0;
   if (plan->form == CK_KRYLOV_SAMPLE) {
     plan->stream += plan->block * (rows + 4. * sizeof(double) * (double)s->N);
     PetscCall(CkDiffusionKeepMemory(s->D, &plan->kept, &fits));
-    plan->keep = s->keep_asked == CK_KEEP_AUTO ? fits : (PetscBool)(s->keep_asked == CK_KEEP_YES);
+    plan->keep = (PetscBool)(s->keep_asked == CK_KEEP_YES);
+    if (s->keep_asked == CK_KEEP_AUTO) plan->keep = (PetscBool)(fits && SweepCost(s, plan) < PassCost(s, plan));
     if (!plan->keep) plan->kept = 0;
   }
   plan->vectors = ((double)plan->nev + PetscMin(plan->nev, CK_RESIDUAL_GROUP)) * rows;
@@ -91,23 +105,13 @@ static PetscErrorCode ChooseBasis(CkSpectrum s, CkKrylovPlan *plan)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Operations of a product, per vector. A pass loads every sample once (load), and takes `column` twice for each vector;
-   the sample form needs a pass for each half. A sweep over kept gradients is a multiplication and an addition an entry,
-   in double precision at about half the rate of the engine's, and 64 more for all vectors together: widening, and what
-   narrow blocks lose. Orthogonalisation reads the basis three times. */
-static PetscErrorCode StepCost(CkSpectrum s, CkKrylovPlan *plan)
+/* Operations of a product, per vector: one pass with both halves, or two of one half each; orthogonalisation reads the
+   basis three times and counts double. */
+static void StepCost(CkSpectrum s, CkKrylovPlan *plan)
 {
-  double load, row, column, N = (double)s->N;
-
-  PetscFunctionBeginUser;
-  PetscCall(CkSpectrumGradientCost(s, &load, &row, &column));
-  if (plan->form == CK_KRYLOV_WEIGHT) plan->step = N * (load / plan->block + 2 * column);
-  else if (plan->keep) plan->step = 2 * N * (double)s->d * (8. + 64. / plan->block);
-  else plan->step = 2 * N * (load / plan->block + column);
-  plan->step += 2 * 12. * (double)plan->n * (double)plan->ncv / 2;
-  plan->load = load;
-  plan->column = column;
-  PetscFunctionReturn(PETSC_SUCCESS);
+  if (plan->form == CK_KRYLOV_WEIGHT) plan->step = PassCost(s, plan) + (double)s->N * plan->column;
+  else plan->step = 2 * (plan->keep ? SweepCost(s, plan) : PassCost(s, plan));
+  plan->step += 12. * (double)plan->n * (double)plan->ncv;
 }
 
 static PetscErrorCode PlanForm(CkSpectrum s, CkKrylovForm form, CkKrylovPlan *plan, FormCost *cost)
@@ -117,7 +121,7 @@ static PetscErrorCode PlanForm(CkSpectrum s, CkKrylovForm form, CkKrylovPlan *pl
   PetscCall(ReadSizes(s, plan));
   PetscCall(OtherBytes(s, plan));
   PetscCall(ChooseBasis(s, plan));
-  PetscCall(StepCost(s, plan));
+  StepCost(s, plan);
   cost->memory = plan->basis + plan->stream + plan->kept + plan->vectors + plan->work;
   cost->step = plan->step;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -51,7 +51,7 @@ static const CkOption table[] = {
    .kind = CK_OPTION_STRING,
    .fallback = "auto",
    .choices = "auto|true|false",
-   .help = "krylov in sample space: keep all gradients in memory; auto: if they fit -noise_memory"},
+   .help = "krylov in sample space: keep all gradients in memory; auto: if they fit -noise_memory and that is cheaper"},
   {.key = "spectrum_start", .kind = CK_OPTION_STRING, .help = "krylov: spectrum file whose eigenvectors are the start"},
   {.key = "spectrum_checkpoint",
    .kind = CK_OPTION_STRING,

@@ -11,7 +11,7 @@ task=(spectrum -data synthetic -data_shape '1,28,28' -data_count 1500 -net small
 # values FILE: what the log of a run says of its eigenvalues, residuals and passes
 values() { sed -n '/^Largest eigenvalues/,$p' "$1" | grep -E '^ +[0-9]+ ' && grep 'passes over the data' "$1"; }
 # begin: the run in the background, its output in `log`; $! is the launcher, or the program itself on one rank
-begin() { "${launcher[@]}" "$program" "${task[@]}" -spectrum_checkpoint check.h5 -output piece.h5 "$@" >log 2>&1 </dev/null & }
+begin() { "${launcher[@]}" "$program" "${task[@]}" -spectrum_checkpoint check.h5 -output piece.h5 >log 2>&1 </dev/null & }
 # written: waits until a checkpoint newer than `mark` is there, or the run is over
 written() {
   while kill -0 "$1" 2>/dev/null && [ ! check.h5 -nt mark ]; do sleep 0.02; done
@@ -57,7 +57,8 @@ code=0
 run "${task[@]}" -spectrum_checkpoint check.h5 -output piece.h5 -max_seconds 0.001 >out 2>err || code=$?
 [ "$code" -eq 85 ] || stop "exit code $code for -max_seconds"
 grep -q 'clarkia: error: stopped' err || stop "not said that it was stopped"
-[ -s check.h5 ] && [ ! -e piece.h5 ] || stop "no checkpoint, or a result"
+[ -s check.h5 ] || stop "no checkpoint"
+[ ! -e piece.h5 ] || stop "a stopped run left a result"
 if run "${task[@]}" -data_count 1499 -spectrum_checkpoint check.h5 >out 2>err; then stop "a foreign checkpoint passed"; fi
 grep -q 'samples is 1500 there and 1499 here' err || stop "what differs is not said"
 passes "going on from check.h5" "${task[@]}" -spectrum_checkpoint check.h5 -output piece.h5

@@ -327,14 +327,14 @@ static Result SolveInPieces(MPI_Comm last, const char options[], const char form
 static void pieces_give_the_bits_of_the_whole(void **state)
 {
   static const char *const cases[] = {TINY "-engine reference -spectrum_vectors 5",
-                                      TINY "-engine onednn -eps_ncv 40 -noise_columns 6 -spectrum_nev 12"};
+                                      TINY "-engine onednn -eps_ncv 16 -noise_columns 5 -spectrum_nev 6"};
 
   (void)state;
   for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(cases); ++c) {
-    for (int f = 0; f < FORMS; ++f) {
+    for (int f = 0; f < (c == 0 ? FORMS : 1); ++f) {
       int    pieces;
-      Result whole = Solve(PETSC_COMM_WORLD, cases[c], forms[f], KRYLOV "-eps_tol 1e-5");
-      Result r = SolveInPieces(PETSC_COMM_WORLD, cases[c], forms[f], KRYLOV "-eps_tol 1e-5", &pieces);
+      Result whole = Solve(PETSC_COMM_WORLD, cases[c], forms[f], KRYLOV "-eps_tol 1e-3");
+      Result r = SolveInPieces(PETSC_COMM_WORLD, cases[c], forms[f], KRYLOV "-eps_tol 1e-3", &pieces);
 
       assert_on_all_ranks(pieces >= 3);
       assert_on_all_ranks(SameBits(&whole, &r));

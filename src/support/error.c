@@ -1,7 +1,7 @@
 #include <clarkia/error.h>
 #include <clarkia/file.h>
-#include <ctype.h>
 #include <clarkia/interrupt.h>
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

@@ -57,3 +57,21 @@ PetscErrorCode CkDiffusionAssemblyPasses(CkDiffusion D, PetscBool gram, double *
 /* Bytes a rank holds beyond the vectors themselves, and passes over the data, of a product with m vectors
  * (CkDiffusionApply(), CkDiffusionGramVectors()), without the norms of the point. Not collective. */
 PetscErrorCode CkDiffusionProductCost(CkDiffusion D, PetscInt m, double *bytes, double *passes);
+/* Vectors that one pass multiplies where `most` are wanted: at most -noise_columns, and what fits -noise_memory. Not
+ * collective. */
+PetscErrorCode CkDiffusionGetColumns(CkDiffusion D, PetscInt most, PetscInt *columns);
+
+/* Y = K Z with K as above, never assembled; Z, Y [m x N], one vector a row, the same on all ranks (numbers that differ
+ * are a user error). Two passes for each group of columns, or with gradients kept two sweeps over memory and no pass.
+ * The two differ by the rounding of the engine's contractions. */
+PetscErrorCode CkDiffusionApplyGram(CkDiffusion D, PetscInt m, const double Z[], double Y[]);
+/* K as a shell matrix on PETSC_COMM_SELF, for a solver that runs on every rank with the same numbers: MatMult,
+ * MATPRODUCT_AB with MATDENSE, each collective on the loss's communicator. Holds a borrowed D. */
+PetscErrorCode CkDiffusionGetGramMat(CkDiffusion D, Mat *K);
+/* keep: one pass, after which this rank's gradients stay in memory (float32, or float64 of a double engine) for
+ * CkDiffusionApplyGram(); to be dropped (false) before the point changes. Collective. */
+PetscErrorCode CkDiffusionKeepGradients(CkDiffusion D, PetscBool keep);
+/* Bytes that takes on the rank with most samples, and whether they fit -noise_memory. Not collective. */
+PetscErrorCode CkDiffusionKeepMemory(CkDiffusion D, double *bytes, PetscBool *fits);
+/* Sweeps over kept gradients since creation. Not collective. */
+PetscErrorCode CkDiffusionGetSweeps(CkDiffusion D, double *sweeps);

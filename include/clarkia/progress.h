@@ -6,6 +6,8 @@
 /* A line of text, "clarkia: ..." with the time since the start; for a log file. Collective by convention, rank 0
  * prints. */
 PetscErrorCode CkLog(MPI_Comm comm, const char format[], ...) PETSC_ATTRIBUTE_FORMAT(2, 3);
+/* Seconds since the first call, that of the line with which every run begins: the run's clock. */
+double CkElapsed(void);
 
 /* Progress of long work: on a terminal one line with rate and time left, rewritten; in a file one line a minute. */
 typedef struct _p_CkProgress *CkProgress;

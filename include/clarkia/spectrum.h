@@ -6,7 +6,8 @@
   CkSpectrum: eigenvalues of D by three routes that check each other, with statistics.
     dense  - D assembled, d x d, ScaLAPACK or ELPA: all d eigenvalues
     gram   - N x N Gram matrix: the min(d, N - 1) eigenvalues that can be non-zero (second moment: min(d, N))
-    krylov - SLEPc on the shell matrix: the leading -spectrum_nev, at most as many as the gram route gives
+    krylov - SLEPc, without any matrix: the leading -spectrum_nev, at most as many as the gram route gives, by a block
+             solver in weight space (vectors of length d, products with D) or in sample space (length N, with K)
   auto: the smaller complete one (dense if d <= N, else gram) if it fits the memory limit, else krylov.
   A route is one file and one line in spectrum_methods.c. Calls are collective on the loss's communicator.
 */
@@ -34,16 +35,18 @@ typedef struct {
   double   stable_rank;               /* trace / lambda_max; 0 for D = 0 */
   double   score;                     /* rank/d + var(lambda), rank_gram32 when d eps32 > 0.01 else rank_float32 */
   double   passes, seconds;           /* set by CkSpectrumSolve() */
+  double   sweeps;                    /* over gradients kept in memory; likewise */
 } CkSpectrumStatistics;
 
 /* Pure function of n >= 1 descending eigenvalues and the trace; tested on its own. bound: the greatest rank the matrix
- * can have, which no rank exceeds; complete is n >= bound, the other dimension - n eigenvalues then being 0. passes and
- * seconds are set to 0. PETSC_ERR_ARG_WRONG: not finite or not descending. Not collective. */
+ * can have, which no rank exceeds; complete is n >= bound, the other dimension - n eigenvalues then being 0. passes,
+ * seconds and sweeps are set to 0. PETSC_ERR_ARG_WRONG: not finite or not descending. Not collective. */
 PetscErrorCode CkSpectrumComputeStatistics(PetscInt n, const double values[], PetscInt dimension, PetscInt samples,
                                            PetscInt bound, double trace, CkSpectrumStatistics *statistics);
 
 PetscErrorCode CkSpectrumCreate(CkDiffusion D, CkSpectrum *spectrum); /* D is borrowed */
-/* -spectrum_method, _solver, _nev, _vectors, _residuals, _check, _partial; -eps_* (SLEPc) for krylov */
+/* -spectrum_method, _solver, _nev, _vectors, _residuals, _check, _partial; for krylov _krylov, _keep, _start,
+   _checkpoint, _checkpoint_interval, -max_seconds and -eps_* (SLEPc) */
 PetscErrorCode CkSpectrumSetFromOptions(CkSpectrum spectrum);
 PetscErrorCode CkSpectrumSetMethod(CkSpectrum spectrum, CkSpectrumMethod method);
 /* Eigenvectors to compute: the k leading ones, or CK_SPECTRUM_ALL. */
@@ -51,6 +54,8 @@ PetscErrorCode CkSpectrumSetMethod(CkSpectrum spectrum, CkSpectrumMethod method)
 PetscErrorCode CkSpectrumSetVectors(CkSpectrum spectrum, PetscInt k);
 /* What the table and the file say about the weights and the samples ("Fashion-MNIST train, images 0-3999"); copied. */
 PetscErrorCode CkSpectrumSetDescription(CkSpectrum spectrum, const char weights[], const char samples[]);
+/* Checksums as they stand in the result file; a checkpoint is refused where they differ. Copied. */
+PetscErrorCode CkSpectrumSetChecksums(CkSpectrum spectrum, const char weights[], const char data[]);
 /* Bytes per rank that the samples take (CkDataMemory()), for the plan; 0 if never told. */
 PetscErrorCode CkSpectrumSetDataMemory(CkSpectrum spectrum, double bytes_per_rank);
 PetscErrorCode CkSpectrumRegisterOptions(void);
@@ -65,7 +70,9 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum spectrum, PetscBool print);
   of the eigenvalues and of their squares against the assembled matrix; no eigenvalue below zero; the leading
   eigenvalues against those of a Krylov solver; |D v - lambda v|_2 / lambda_max with D v from the data.
   Errors: PETSC_ERR_CONV_FAILED (a check, or SLEPc not converged without -spectrum_partial), PETSC_ERR_MEM (limit),
-  PETSC_ERR_SUP (eigenvectors from ELPA), PETSC_ERR_ARG_OUTOFRANGE (more pairs asked for than there are)
+  PETSC_ERR_SUP (eigenvectors from ELPA), PETSC_ERR_ARG_OUTOFRANGE (more pairs asked for than there are),
+  PETSC_ERR_ARG_INCOMP (a checkpoint of another problem), CK_ERR_REQUEUE of interrupt.h (stopped by a signal or by
+  -max_seconds; the checkpoint is written)
 */
 PetscErrorCode CkSpectrumSolve(CkSpectrum spectrum);
 PetscErrorCode CkSpectrumGetMethod(CkSpectrum spectrum, CkSpectrumMethod *method);

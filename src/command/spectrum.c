@@ -34,28 +34,30 @@ static PetscErrorCode CreateSpectrum(CkProblem *problem, CkDiffusion *D, CkSpect
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WriteChecksum(CkFile file, const char name[], uint64_t checksum)
+/* Checksums of data and weights ("" without a state). */
+static PetscErrorCode Checksums(CkProblem *problem, char data[32], char weights[32])
 {
-  char text[32];
+  uint64_t checksum;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscSNPrintf(text, sizeof(text), "%016llx", (unsigned long long)checksum));
-  PetscCall(CkFileWriteString(file, "/", name, text));
+  weights[0] = '\0';
+  PetscCall(CkDataGetChecksum(problem->data, &checksum));
+  PetscCall(PetscSNPrintf(data, 32, "%016llx", (unsigned long long)checksum));
+  if (!problem->state) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkStateChecksum(problem->state, &checksum));
+  PetscCall(PetscSNPrintf(weights, 32, "%016llx", (unsigned long long)checksum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode WriteResult(CkFile file, CkProblem *problem, CkSpectrum spectrum)
 {
-  uint64_t checksum;
+  char data[32], weights[32];
 
   PetscFunctionBeginUser;
   PetscCall(CkFileWriteProvenance(file));
-  PetscCall(CkDataGetChecksum(problem->data, &checksum));
-  PetscCall(WriteChecksum(file, "data_checksum", checksum));
-  if (problem->state) {
-    PetscCall(CkStateChecksum(problem->state, &checksum));
-    PetscCall(WriteChecksum(file, "weights_checksum", checksum));
-  }
+  PetscCall(Checksums(problem, data, weights));
+  PetscCall(CkFileWriteString(file, "/", "data_checksum", data));
+  if (weights[0]) PetscCall(CkFileWriteString(file, "/", "weights_checksum", weights));
   PetscCall(CkSpectrumWrite(spectrum, file));
   PetscCall(CkFileCommit(file));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -64,12 +66,14 @@ static PetscErrorCode WriteResult(CkFile file, CkProblem *problem, CkSpectrum sp
 /* The output file is opened before the work starts: a folder that cannot be written is found at once. */
 static PetscErrorCode Solve(MPI_Comm comm, CkProblem *problem, CkSpectrum spectrum)
 {
-  char           output[PETSC_MAX_PATH_LEN];
+  char           output[PETSC_MAX_PATH_LEN], data[32], weights[32];
   CkFile         file = NULL;
   PetscErrorCode ierr;
 
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetString("output", output, sizeof(output), NULL));
+  PetscCall(Checksums(problem, data, weights));
+  PetscCall(CkSpectrumSetChecksums(spectrum, weights, data));
   if (output[0]) PetscCall(CkFileCreate(comm, output, &file));
   ierr = CkSpectrumSolve(spectrum);
   if (!ierr) ierr = CkSpectrumView(spectrum);

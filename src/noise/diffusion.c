@@ -13,7 +13,8 @@ static const CkOption table[] = {
    .fallback = "2",
    .minimum = 1e-6,
    .maximum = 1e6,
-   .help = "GB per rank for vectors of a block product and for gradients kept by the Gram route"},
+   .help =
+     "GB per rank for vectors of a block product and for gradients kept by the Gram route and sample-space Krylov"},
   {.key = "noise_columns",
    .kind = CK_OPTION_INT,
    .fallback = "32",
@@ -64,6 +65,7 @@ PetscErrorCode CkDiffusionSetCentred(CkDiffusion D, PetscBool centred)
 PetscErrorCode CkDiffusionDestroy(CkDiffusion *D)
 {
   PetscFunctionBeginUser;
+  if (*D) PetscCall(PetscFree((*D)->kept));
   PetscCall(PetscFree(*D));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

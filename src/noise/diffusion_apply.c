@@ -132,8 +132,7 @@ static PetscErrorCode Combine(const CkDiffusionSizes *sizes, double sbar, const 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* c.v on every rank. */
-static PetscErrorCode DotShift(CkDiffusion D, const double c[], Vec v, double *dot)
+PetscErrorCode CkDiffusionDotShift(CkDiffusion D, const double c[], Vec v, double *dot)
 {
   Vec          shift;
   PetscScalar *mine;
@@ -168,7 +167,7 @@ static PetscErrorCode ApplyGroup(CkDiffusion D, const CkDiffusionSizes *sizes, c
   PetscCall(CkPassReduce(sweep.pass, out));
   PetscCall(CkDiffusionGetShift(D, &c));
   for (PetscInt j = 0; j < m; ++j) {
-    PetscCall(DotShift(D, c, V[j], &cv));
+    PetscCall(CkDiffusionDotShift(D, c, V[j], &cv));
     PetscCall(Combine(sizes, sweep.sbar[j], c, cv, D->centred, out[m], Y[j]));
   }
   PetscCall(PetscFree(c));

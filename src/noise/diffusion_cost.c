@@ -24,3 +24,13 @@ PetscErrorCode CkDiffusionProductCost(CkDiffusion D, PetscInt m, double *bytes, 
   *passes = (double)groups;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+PetscErrorCode CkDiffusionGetColumns(CkDiffusion D, PetscInt most, PetscInt *columns)
+{
+  CkDiffusionSizes sizes;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDiffusionGetSizes(D, &sizes));
+  *columns = CkDiffusionGroup(D, &sizes, most);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -11,10 +11,8 @@ PetscInt CkDiffusionGroup(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt
   return PetscMax(1, PetscMin(PetscMin(D->columns, m), (PetscInt)fit));
 }
 
-/* W = Z/sqrt(N), centred by columns so that its products with G are those of Z with the centred G. sums[j]: of W's
-   column. */
-static void MakeWeights(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt m, PetscInt stride, const double Z[],
-                        double W[], double sums[])
+void CkDiffusionRootWeights(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt m, PetscInt stride, const double Z[],
+                            double W[], double sums[])
 {
   const double scale = 1 / sqrt((double)sizes->N);
 
@@ -59,7 +57,7 @@ PetscErrorCode CkDiffusionRootBlock(CkDiffusion D, PetscInt m, const double Z[],
   for (PetscInt first = 0; first < m; first += group) {
     const PetscInt count = PetscMin(group, m - first);
 
-    MakeWeights(D, &sizes, count, m, Z + first, W, sums);
+    CkDiffusionRootWeights(D, &sizes, count, m, Z + first, W, sums);
     PetscCall(CkLossGradientBlock(D->loss, &all, count, W, out + first));
     for (PetscInt j = 0; c && j < count; ++j) PetscCall(AddShift(sums[j], c, out[first + j]));
   }

@@ -42,7 +42,7 @@ static PetscErrorCode CheckLeading(CkSpectrum s, PetscInt m, const double lambda
   if (usable > 0) {
     PetscCall(CkSpectrumCreateVectors(s, usable, &V));
     PetscCall(map(s, usable, U, lambda, V));
-    PetscCall(CkSpectrumNormalize(usable, V, NULL));
+    PetscCall(CkSpectrumNormalize(s, usable, V, NULL));
     PetscCall(CkSpectrumResiduals(s, usable, V, lambda, values[0], residual));
     for (PetscInt j = 0; j < usable; ++j) s->residual[index[j]] = residual[j];
     CkSpectrumCheckResiduals(&s->checks, usable, residual, CkSpectrumResidualBound(s));
@@ -66,7 +66,7 @@ static PetscErrorCode KeepVectors(CkSpectrum s, CkBlockMatrix Z, PetscInt order,
 
     PetscCall(CkBlockMatrixGetColumns(Z, first, count, U));
     PetscCall(map(s, count, U, s->values + first, s->vectors + first));
-    PetscCall(CkSpectrumNormalize(count, s->vectors + first, NULL));
+    PetscCall(CkSpectrumNormalize(s, count, s->vectors + first, NULL));
   }
   PetscCall(PetscFree(U));
   PetscFunctionReturn(PETSC_SUCCESS);

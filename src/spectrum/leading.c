@@ -4,7 +4,7 @@
 #include <float.h>
 #include <limits.h>
 
-/* Leading eigenpairs by SLEPc: for the krylov route, and as a check of the dense eigensolvers. */
+/* Leading eigenpairs by SLEPc's own solvers: what the krylov route shares with the check of the dense eigensolvers. */
 
 PetscInt CkKrylovBasisSize(PetscInt n, PetscInt nev)
 {
@@ -32,9 +32,9 @@ static PetscErrorCode StartVector(Vec v, PetscInt step)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkKrylovCreate(Mat A, PetscInt nev, PetscInt step, EPS *eps)
+PetscErrorCode CkKrylovSetBasis(EPS eps, Mat A, PetscInt ncv, PetscInt step)
 {
-  PetscInt n, nlocal, most, ncv;
+  PetscInt n, nlocal, most;
   Vec      start;
   BV       basis;
 
@@ -42,6 +42,21 @@ PetscErrorCode CkKrylovCreate(Mat A, PetscInt nev, PetscInt step, EPS *eps)
   PetscCall(MatGetSize(A, &n, NULL));
   PetscCall(MatGetLocalSize(A, &nlocal, NULL));
   PetscCallMPI(MPI_Allreduce(&nlocal, &most, 1, MPIU_INT, MPI_MAX, PetscObjectComm((PetscObject)A)));
+  PetscCall(EPSGetBV(eps, &basis));
+  PetscCall(BVSetType(basis, CkKrylovBasisType(n, most, ncv)));
+  PetscCall(MatCreateVecs(A, &start, NULL));
+  PetscCall(StartVector(start, step));
+  PetscCall(EPSSetInitialSpace(eps, 1, &start));
+  PetscCall(VecDestroy(&start));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkKrylovCreate(Mat A, PetscInt nev, PetscInt step, EPS *eps)
+{
+  PetscInt n, ncv;
+
+  PetscFunctionBeginUser;
+  PetscCall(MatGetSize(A, &n, NULL));
   ncv = CkKrylovBasisSize(n, nev);
   PetscCall(EPSCreate(PetscObjectComm((PetscObject)A), eps));
   PetscCall(EPSSetOperators(*eps, A, NULL));
@@ -49,12 +64,7 @@ PetscErrorCode CkKrylovCreate(Mat A, PetscInt nev, PetscInt step, EPS *eps)
   PetscCall(EPSSetType(*eps, EPSKRYLOVSCHUR));
   PetscCall(EPSSetWhichEigenpairs(*eps, EPS_LARGEST_REAL));
   PetscCall(EPSSetDimensions(*eps, nev, ncv, PETSC_DEFAULT));
-  PetscCall(EPSGetBV(*eps, &basis));
-  PetscCall(BVSetType(basis, CkKrylovBasisType(n, most, ncv)));
-  PetscCall(MatCreateVecs(A, &start, NULL));
-  PetscCall(StartVector(start, step));
-  PetscCall(EPSSetInitialSpace(*eps, 1, &start));
-  PetscCall(VecDestroy(&start));
+  PetscCall(CkKrylovSetBasis(*eps, A, ncv, step));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

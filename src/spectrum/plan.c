@@ -99,6 +99,21 @@ static PetscErrorCode ChooseMethod(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Keys that only the krylov route heeds. */
+static PetscErrorCode CheckKrylovKeys(CkSpectrum s)
+{
+  const char *key = NULL;
+
+  PetscFunctionBeginUser;
+  if (s->max_seconds > 0) key = "max_seconds";
+  if (s->start[0]) key = "spectrum_start";
+  if (s->checkpoint[0]) key = "spectrum_checkpoint";
+  CkCheckAll(s->comm, !key || s->method == CK_SPECTRUM_KRYLOV, PETSC_ERR_ARG_INCOMP,
+             "-%s is for the krylov route, and the method is %s (%s): take -spectrum_method krylov, or leave it out",
+             key, CkSpectrumMethodName(s->method), s->reason);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode BytesRow(CkTable table, const char name[], double bytes, const char note[])
 {
   char text[32];
@@ -153,6 +168,7 @@ static PetscErrorCode PrintPlan(CkSpectrum s)
   PetscCall(CkTableRow(table, "samples N", s->samples, "%" PetscInt_FMT, s->N));
   PetscCall(CkTableRow(table, "ranks", "", "%d", (int)size));
   PetscCall(CkTableRow(table, "method", s->reason, "%s", CkSpectrumMethodName(s->method)));
+  if (s->method == CK_SPECTRUM_KRYLOV) PetscCall(CkTableRow(table, "solver", s->krylov.reason, "slepc"));
   PetscCall(PrintCosts(s, table, &s->estimate));
   PetscCall(CkTableDestroy(&table));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -199,6 +215,7 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
   PetscCall(ChooseSolver(s));
   PetscCall(ChooseMethod(s));
   PetscCall(WarnOfEffect(s));
+  PetscCall(CheckKrylovKeys(s));
   PetscCall(Estimate(s, s->method, &s->estimate));
   if (print) PetscCall(PrintPlan(s));
   PetscCall(PetscSNPrintf(what, sizeof(what), "-spectrum_method %s with d = %" PetscInt_FMT ", N = %" PetscInt_FMT,

@@ -31,7 +31,9 @@ static PetscErrorCode ProblemRows(CkSpectrum s, CkTable table)
     PetscCall(CkTableRow(table, "engine", "", "%s", text));
   }
   PetscCall(CkTableRow(table, "method", s->reason, "%s", CkSpectrumMethodName(s->method)));
-  if (s->method != CK_SPECTRUM_KRYLOV) {
+  if (s->method == CK_SPECTRUM_KRYLOV) {
+    PetscCall(CkTableRow(table, "solver", s->krylov.reason, "slepc"));
+  } else {
     PetscCall(PetscSNPrintf(note, sizeof(note), "matrix of order %" PetscInt_FMT, s->estimate.order));
     PetscCall(CkTableRow(table, "solver", note, "%s", s->solver == CK_SOLVER_ELPA ? "elpa" : "scalapack"));
   }
@@ -41,19 +43,26 @@ static PetscErrorCode ProblemRows(CkSpectrum s, CkTable table)
 static PetscErrorCode CostRows(CkSpectrum s, CkTable table)
 {
   static const char *const names[] = {"trace", "assembly", "eigenvalues", "checks", "vectors"};
-  char                     total[32], one[32], note[192] = "";
-  size_t                   used = 0;
+  char                     total[32], one[32], note[192] = "", passes[192] = "";
+  size_t                   used = 0, length = 0;
   double                   memory;
 
   PetscFunctionBeginUser;
   for (int i = 0; i < CK_PHASE_COUNT; ++i) {
+    if (s->passes[i] > 0) {
+      PetscCall(PetscSNPrintf(passes + length, sizeof(passes) - length, "%s%s %.4g", length ? ", " : "", names[i],
+                              s->passes[i]));
+      PetscCall(PetscStrlen(passes, &length));
+    }
     if (s->seconds[i] <= 0) continue;
     CkFormatSeconds(s->seconds[i], one);
     PetscCall(PetscSNPrintf(note + used, sizeof(note) - used, "%s%s %s", used ? ", " : "", names[i], one));
     PetscCall(PetscStrlen(note, &used));
   }
   CkFormatSeconds(s->statistics.seconds, total);
-  PetscCall(CkTableRow(table, "passes over the data", "", "%.4g", s->statistics.passes));
+  PetscCall(CkTableRow(table, "passes over the data", passes, "%.4g", s->statistics.passes));
+  if (s->statistics.sweeps > 0)
+    PetscCall(CkTableRow(table, "sweeps", "over gradients kept in memory", "%.4g", s->statistics.sweeps));
   PetscCall(CkTableRow(table, "time", note, "%s", total));
   PetscCall(CkMemoryPeakAll(s->comm, &memory));
   CkFormatBytes(memory, total);

@@ -1,4 +1,5 @@
 #include "spectrumimpl.h"
+#include <math.h>
 
 /* Eigenvectors of D as PETSc vectors, and how well they satisfy D v = lambda v with D applied from the data. */
 
@@ -20,13 +21,15 @@ PetscErrorCode CkSpectrumDestroyVectors(PetscInt m, Vec **V)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkSpectrumNormalize(PetscInt m, Vec V[], double norms[])
+PetscErrorCode CkSpectrumNormalize(CkSpectrum s, PetscInt m, Vec V[], double norms[])
 {
   PetscFunctionBeginUser;
   for (PetscInt j = 0; j < m; ++j) {
-    PetscReal norm, smallest, largest;
+    PetscReal smallest, largest;
+    double    norm;
 
-    PetscCall(VecNorm(V[j], NORM_2, &norm));
+    PetscCall(CkLossDot(s->loss, V[j], V[j], &norm));
+    norm = sqrt(norm);
     PetscCall(VecMin(V[j], NULL, &smallest));
     PetscCall(VecMax(V[j], NULL, &largest));
     if (norms) norms[j] = norm;

@@ -42,6 +42,32 @@ static const CkOption table[] = {
    .kind = CK_OPTION_BOOL,
    .fallback = "false",
    .help = "krylov: take the pairs that converged where not all did"},
+  {.key = "spectrum_krylov",
+   .kind = CK_OPTION_STRING,
+   .fallback = "auto",
+   .choices = "auto|weight|sample",
+   .help = "krylov: vectors of length d (weight) or of length N (sample); auto: the cheaper one that fits"},
+  {.key = "spectrum_keep",
+   .kind = CK_OPTION_STRING,
+   .fallback = "auto",
+   .choices = "auto|true|false",
+   .help = "krylov in sample space: keep all gradients in memory; auto: if they fit -noise_memory and that is cheaper"},
+  {.key = "spectrum_start", .kind = CK_OPTION_STRING, .help = "krylov: spectrum file whose eigenvectors are the start"},
+  {.key = "spectrum_checkpoint",
+   .kind = CK_OPTION_STRING,
+   .help = "krylov: file to keep the solver's state in; if it is there, the run goes on from it"},
+  {.key = "spectrum_checkpoint_interval",
+   .kind = CK_OPTION_REAL,
+   .fallback = "0",
+   .minimum = 0,
+   .maximum = 1e9,
+   .help = "seconds between checkpoints; 0: one after every product"},
+  {.key = "max_seconds",
+   .kind = CK_OPTION_REAL,
+   .fallback = "0",
+   .minimum = 0,
+   .maximum = 1e9,
+   .help = "krylov: after so many seconds (0: never) write the checkpoint and exit with code 85"},
   {.key = NULL},
 };
 
@@ -95,6 +121,28 @@ static PetscErrorCode ParseVectors(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode KrylovFromOptions(CkSpectrum s)
+{
+  char      text[32];
+  PetscReal interval, limit;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("spectrum_krylov", text, sizeof(text), NULL));
+  s->form_asked = CK_KRYLOV_AUTO;
+  for (CkKrylovForm f = CK_KRYLOV_WEIGHT; f <= CK_KRYLOV_SAMPLE; ++f) {
+    if (strcmp(text, CkKrylovFormName(f)) == 0) s->form_asked = f;
+  }
+  PetscCall(CkOptionsGetString("spectrum_keep", text, sizeof(text), NULL));
+  s->keep_asked = strcmp(text, "auto") == 0 ? CK_KEEP_AUTO : (strcmp(text, "true") == 0 ? CK_KEEP_YES : CK_KEEP_NO);
+  PetscCall(CkOptionsGetString("spectrum_start", s->start, sizeof(s->start), NULL));
+  PetscCall(CkOptionsGetString("spectrum_checkpoint", s->checkpoint, sizeof(s->checkpoint), NULL));
+  PetscCall(CkOptionsGetReal("spectrum_checkpoint_interval", &interval, NULL));
+  PetscCall(CkOptionsGetReal("max_seconds", &limit, NULL));
+  s->checkpoint_interval = (double)interval;
+  s->max_seconds = (double)limit;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkSpectrumSetFromOptions(CkSpectrum s)
 {
   char      method[32], solver[32];
@@ -115,6 +163,7 @@ PetscErrorCode CkSpectrumSetFromOptions(CkSpectrum s)
   PetscCall(CkOptionsGetInt("spectrum_residuals", &s->residuals, NULL));
   PetscCall(CkOptionsGetBool("spectrum_check", &s->check, NULL));
   PetscCall(CkOptionsGetBool("spectrum_partial", &s->partial, NULL));
+  PetscCall(KrylovFromOptions(s));
   PetscCall(ParseVectors(s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -143,14 +192,28 @@ PetscErrorCode CkSpectrumSetDescription(CkSpectrum s, const char weights[], cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkSpectrumSetChecksums(CkSpectrum s, const char weights[], const char data[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscStrncpy(s->weights_checksum, weights, sizeof(s->weights_checksum)));
+  PetscCall(PetscStrncpy(s->data_checksum, data, sizeof(s->data_checksum)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkSpectrumPhaseBegin(CkSpectrum s, CkSpectrumPhase phase)
 {
   PetscLogDouble now;
+  double         passed;
 
   PetscFunctionBeginUser;
   PetscCall(PetscTime(&now));
-  if (s->phase != CK_PHASE_COUNT) s->seconds[s->phase] += now - s->clock;
+  PetscCall(CkLossGetPasses(s->loss, &passed));
+  if (s->phase != CK_PHASE_COUNT) {
+    s->seconds[s->phase] += now - s->clock;
+    s->passes[s->phase] += passed - s->passed;
+  }
   s->phase = phase;
+  s->passed = passed;
   s->clock = now;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -192,6 +255,8 @@ static PetscErrorCode Clear(CkSpectrum s)
   PetscCall(CkSpectrumDestroyVectors(s->nvectors, &s->vectors));
   PetscCall(PetscFree2(s->values, s->residual));
   PetscCall(PetscArrayzero(s->seconds, CK_PHASE_COUNT));
+  PetscCall(PetscArrayzero(s->passes, CK_PHASE_COUNT));
+  s->earlier_passes = s->earlier_sweeps = 0;
   s->checks.n = 0;
   s->n = s->nvectors = 0;
   s->solved = PETSC_FALSE;
@@ -200,20 +265,24 @@ static PetscErrorCode Clear(CkSpectrum s)
 
 PetscErrorCode CkSpectrumSolve(CkSpectrum s)
 {
-  double before, after;
+  double before, after, sweeps_before, sweeps_after;
 
   PetscFunctionBeginUser;
   PetscCall(Clear(s));
   PetscCall(CkSpectrumPlan(s, PETSC_FALSE));
   PetscCall(CkLossGetPasses(s->loss, &before));
+  PetscCall(CkDiffusionGetSweeps(s->D, &sweeps_before));
   PetscCall(IndependentTrace(s));
   PetscCall(CkSpectrumRouteFind(s->method)->solve(s));
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_COUNT));
   PetscCall(CkLossGetPasses(s->loss, &after));
+  PetscCall(CkDiffusionGetSweeps(s->D, &sweeps_after));
+  s->passes[CK_PHASE_SOLVE] += s->earlier_passes;
   PetscCall(CkSpectrumChecksVerify(s->comm, &s->checks));
   PetscCall(
     CkSpectrumComputeStatistics(s->n, s->values, s->d, s->N, CkSpectrumMaximalRank(s), s->trace, &s->statistics));
-  s->statistics.passes = after - before;
+  s->statistics.passes = after - before + s->earlier_passes;
+  s->statistics.sweeps = sweeps_after - sweeps_before + s->earlier_sweeps;
   for (int i = 0; i < CK_PHASE_COUNT; ++i) s->statistics.seconds += s->seconds[i];
   s->solved = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);

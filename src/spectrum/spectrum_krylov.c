@@ -1,51 +1,45 @@
-#include "spectrumimpl.h"
+#include "krylov.h"
 #include <clarkia/error.h>
 #include <math.h>
 
-/* Route `krylov`: the leading eigenpairs by SLEPc on the shell matrix; every product is a pass over the data. */
+/* Route `krylov`: the leading eigenpairs by SLEPc, in weight space or in sample space; what counts is passes. */
 
-/* Pairs and basis vectors as SLEPc will take them from the options. */
-static PetscErrorCode Sizes(CkSpectrum s, PetscInt *nev, PetscInt *ncv)
+/* Passes of a product with one block. */
+static double ProductPasses(const CkKrylovPlan *plan)
 {
-  PetscFunctionBeginUser;
-  *nev = s->nev;
-  PetscCall(PetscOptionsGetInt(NULL, NULL, "-eps_nev", nev, NULL));
-  *nev = PetscMin(*nev, CkSpectrumMaximalRank(s));
-  *ncv = CkKrylovBasisSize(s->d, *nev);
-  PetscCall(PetscOptionsGetInt(NULL, NULL, "-eps_ncv", ncv, NULL));
-  *ncv = PetscMin(*ncv, s->d);
-  PetscFunctionReturn(PETSC_SUCCESS);
+  if (plan->form == CK_KRYLOV_WEIGHT) return 1;
+  return plan->keep ? 0 : 2;
 }
 
 static PetscErrorCode Estimate(CkSpectrum s, CkSpectrumEstimate *e)
 {
-  PetscMPIInt size;
-  PetscInt    nev, ncv;
-  double      load, row, column, local, passes;
+  const CkKrylovPlan *plan = &s->krylov;
+  double              check, steps, vectors;
 
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_size(s->comm, &size));
-  PetscCall(Sizes(s, &nev, &ncv));
-  PetscCall(CkSpectrumGradientCost(s, &load, &row, &column));
-  PetscCall(CkDiffusionProductCost(s->D, s->check ? nev : 1, &e->stream, &passes));
-  local = ceil((double)s->d / size) * sizeof(double);
-  e->order = s->d;
-  e->values = nev;
-  e->matrix = (ncv + 1.) * local;
-  e->work = (double)ncv * (double)ncv * 3 * sizeof(double);
-  e->vectors = (nev + PetscMin(nev, CK_RESIDUAL_GROUP)) * local;
+  PetscCall(CkKrylovPlanMake(s));
+  PetscCall(CkDiffusionProductCost(s->D, plan->nev, &vectors, &check));
+  steps = ceil((double)plan->nev / plan->block) + 1; /* a first product finds nothing yet */
+  e->order = plan->n;
+  e->values = plan->nev;
+  e->matrix = plan->basis;
+  e->work = plan->work;
+  e->vectors = plan->vectors;
+  e->stream = plan->stream + plan->kept;
   e->at_least = PETSC_TRUE;
-  e->passes = 1. + ncv + (s->check ? passes : 0); /* norms, first basis, residuals */
-  e->gradient = (double)s->N * (e->passes * load + 2. * (ncv + (s->check ? nev : 0)) * column);
-  e->solve = 4. * (double)s->d * (double)ncv * (double)ncv; /* orthogonalisation, twice */
+  e->passes = 1 + steps * ProductPasses(plan); /* norms first */
+  if (plan->form == CK_KRYLOV_SAMPLE) e->passes += plan->keep + (s->check || s->wanted ? check : 0);
+  if (s->check) e->passes += check;
+  e->gradient = (double)s->N * e->passes * plan->load + steps * plan->block * plan->step;
+  e->solve = 6. * (double)plan->n * (double)plan->block * (double)plan->block * steps * steps;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* What SLEPc did, or the error to act on. */
-static PetscErrorCode CheckConverged(CkSpectrum s, EPS eps, PetscInt nev, PetscInt *found)
+static PetscErrorCode CheckConverged(CkSpectrum s, EPS eps, PetscInt *found)
 {
   EPSConvergedReason reason;
-  PetscInt           iterations;
+  PetscInt           iterations, nev;
   PetscReal          tolerance;
   PetscInt           most;
 
@@ -53,43 +47,99 @@ static PetscErrorCode CheckConverged(CkSpectrum s, EPS eps, PetscInt nev, PetscI
   PetscCall(EPSGetConvergedReason(eps, &reason));
   PetscCall(EPSGetConverged(eps, found));
   PetscCall(EPSGetIterationNumber(eps, &iterations));
+  PetscCall(EPSGetDimensions(eps, &nev, NULL, NULL));
   PetscCall(EPSGetTolerances(eps, &tolerance, &most));
   CkCheckAll(s->comm, (reason > 0 && *found >= nev) || (s->partial && *found > 0), PETSC_ERR_CONV_FAILED,
              "SLEPc found %" PetscInt_FMT " of %" PetscInt_FMT " eigenpairs to tolerance %g in %" PetscInt_FMT
-             " restarts (reason %d): raise -eps_max_it or -eps_ncv, or loosen -eps_tol; -spectrum_partial true takes "
+             " iterations (reason %d): raise -eps_max_it or -eps_ncv, or loosen -eps_tol; -spectrum_partial true takes "
              "those that converged, if any",
              *found, nev, (double)tolerance, iterations, (int)reason);
   *found = PetscMin(*found, nev);
-  PetscCall(CkLog(s->comm, "%" PetscInt_FMT " eigenpairs after %" PetscInt_FMT " restarts", *found, iterations));
+  PetscCall(CkLog(s->comm, "%" PetscInt_FMT " eigenpairs after %" PetscInt_FMT " %s", *found, iterations,
+                  s->krylov.blocks ? "products" : "restarts"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode KeepPairs(CkSpectrum s, EPS eps, PetscInt found, Vec V[])
+/* The eigenvalues, and in weight space the eigenvectors. */
+static PetscErrorCode KeepValues(CkSpectrum s, EPS eps, PetscInt found)
 {
   PetscFunctionBeginUser;
   s->n = found;
   PetscCall(PetscMalloc2(s->n, &s->values, s->n, &s->residual));
   for (PetscInt j = 0; j < s->n; ++j) {
-    PetscCall(EPSGetEigenpair(eps, j, &s->values[j], NULL, V[j], NULL));
+    PetscCall(EPSGetEigenvalue(eps, j, &s->values[j], NULL));
     s->residual[j] = NAN;
   }
-  PetscCall(CkSpectrumNormalize(s->n, V, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Random vectors in place of the null ones, of which `have` is the first: orthogonal to all others. With all non-zero
+   eigenvalues found they lie in the null space. */
+static PetscErrorCode CompleteVectors(CkSpectrum s, PetscInt have, Vec V[])
+{
+  CkRowRange range = {.comm = s->comm};
+  double   **columns, *R, scale = 1;
+  PetscInt   first, last;
+  PetscInt64 randoms = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(VecGetOwnershipRange(V[0], &first, &last));
+  range.first = first;
+  range.rows = last - first;
+  PetscCall(PetscMalloc2(s->n, &columns, (size_t)s->n * (size_t)have, &R));
+  for (PetscInt j = 0; j < s->n; ++j) PetscCall(VecGetArray(V[j], &columns[j]));
+  PetscCall(CkBasisExtend(&range, 0, NULL, have, columns, s->n, &scale, &randoms, NULL, R));
+  for (PetscInt j = 0; j < s->n; ++j) PetscCall(VecRestoreArray(V[j], &columns[j]));
+  PetscCall(PetscFree2(columns, R));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Eigenvectors of D from those of K (G.2). */
+static PetscErrorCode MapVectors(CkSpectrum s, EPS eps, Vec V[])
+{
+  PetscInt have = 0;
+  double  *U;
+  Vec      u;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1((size_t)s->n * (size_t)s->N, &U));
+  while (have < s->n && s->values[have] > CK_NULL_VALUE * s->values[0]) ++have;
+  for (PetscInt j = 0; j < have; ++j) {
+    PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, s->N, U + (size_t)j * (size_t)s->N, &u));
+    PetscCall(EPSGetEigenvector(eps, j, u, NULL));
+    PetscCall(VecDestroy(&u));
+  }
+  PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_VECTORS));
+  if (have > 0) PetscCall(CkDiffusionGramVectors(s->D, have, U, s->values, V));
+  PetscCall(PetscFree(U));
+  if (have < s->n) PetscCall(CompleteVectors(s, have, V));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Vectors are needed for the residuals, or wanted. */
+static PetscErrorCode MakeVectors(CkSpectrum s, EPS eps, Vec **V)
+{
+  PetscFunctionBeginUser;
+  *V = NULL;
+  if (!s->check && s->wanted == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkSpectrumCreateVectors(s, s->n, V));
+  if (s->krylov.form == CK_KRYLOV_SAMPLE) PetscCall(MapVectors(s, eps, *V));
+  else
+    for (PetscInt j = 0; j < s->n; ++j) PetscCall(EPSGetEigenvector(eps, j, (*V)[j], NULL));
+  PetscCall(CkSpectrumNormalize(s, s->n, *V, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Residuals of all pairs, and the bound that the solver's own tolerance adds to. */
-static PetscErrorCode Check(CkSpectrum s, EPS eps, Vec V[])
+static PetscErrorCode Check(CkSpectrum s, double tolerance, Vec V[])
 {
-  PetscReal tolerance;
-
   PetscFunctionBeginUser;
   if (!s->check) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_CHECK));
-  PetscCall(EPSGetTolerances(eps, &tolerance, NULL));
   PetscCall(CkSpectrumResiduals(s, s->n, V, s->values, s->values[0], s->residual));
   CkSpectrumCheckTrace(&s->checks, s->n, s->values, (PetscBool)(s->n >= CkSpectrumMaximalRank(s)), s->trace, s->scale,
-                       s->precision + (double)tolerance);
-  CkSpectrumCheckResiduals(&s->checks, s->n, s->residual, CkSpectrumResidualBound(s) + (double)tolerance);
+                       s->precision + tolerance);
+  CkSpectrumCheckResiduals(&s->checks, s->n, s->residual, CkSpectrumResidualBound(s) + tolerance);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -102,6 +152,7 @@ static PetscErrorCode KeepVectors(CkSpectrum s, Vec **V)
              "-spectrum_vectors %" PetscInt_FMT ": only %" PetscInt_FMT
              " eigenpairs were computed; raise -spectrum_nev, or ask for fewer",
              s->nvectors, s->n);
+  if (!*V) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1(s->nvectors, &s->vectors));
   for (PetscInt j = 0; j < s->n; ++j) {
     if (j < s->nvectors) s->vectors[j] = (*V)[j];
@@ -111,48 +162,45 @@ static PetscErrorCode KeepVectors(CkSpectrum s, Vec **V)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* SLEPc's own keys, as far as they leave the leading pairs what is computed. */
-static PetscErrorCode SetFromOptions(CkSpectrum s, EPS eps, PetscInt *nev)
+static PetscErrorCode RunSolver(CkSpectrum s, EPS eps)
 {
-  const PetscInt most = CkSpectrumMaximalRank(s);
-  PetscInt       ncv, mpd;
-  EPSWhich       which;
+  CkKrylovCheckpoint checkpoint;
 
   PetscFunctionBeginUser;
-  PetscCall(EPSSetFromOptions(eps));
-  PetscCall(EPSGetWhichEigenpairs(eps, &which));
-  PetscCall(EPSGetDimensions(eps, nev, &ncv, &mpd));
-  CkCheckAll(s->comm, which == EPS_LARGEST_REAL || which == EPS_LARGEST_MAGNITUDE, PETSC_ERR_ARG_WRONG,
-             "the krylov route computes the largest eigenvalues: take -eps_largest_real or -eps_largest_magnitude");
-  CkCheckAll(s->comm, *nev <= s->d, PETSC_ERR_ARG_OUTOFRANGE,
-             "-eps_nev %" PetscInt_FMT ": D has only %" PetscInt_FMT " eigenvalues", *nev, s->d);
-  if (*nev > most) PetscCall(EPSSetDimensions(eps, most, ncv, mpd));
-  *nev = PetscMin(*nev, most);
+  PetscCall(CkKrylovSetStart(s, eps));
+  PetscCall(CkKrylovCheckpointBegin(s, eps, &checkpoint));
+  PetscCall(PetscLogEventBegin(CK_Eig, eps, 0, 0, 0));
+  PetscCall(EPSSolve(eps));
+  PetscCall(PetscLogEventEnd(CK_Eig, eps, 0, 0, 0));
+  PetscCall(CkKrylovCheckpointEnd(&checkpoint));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode Solve(CkSpectrum s)
 {
-  Mat      A;
-  EPS      eps;
-  Vec     *V;
-  PetscInt nev, found;
+  Mat           A;
+  EPS           eps;
+  Vec          *V;
+  PetscInt      found;
+  PetscReal     tolerance;
+  CkKrylovScale scale;
 
   PetscFunctionBeginUser;
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_SOLVE));
-  PetscCall(CkDiffusionGetMat(s->D, &A));
-  PetscCall(CkKrylovCreate(A, PetscMin(s->nev, CkSpectrumMaximalRank(s)), 0, &eps));
-  PetscCall(SetFromOptions(s, eps, &nev));
-  PetscCall(PetscLogEventBegin(CK_Eig, eps, 0, 0, 0));
-  PetscCall(EPSSolve(eps));
-  PetscCall(PetscLogEventEnd(CK_Eig, eps, 0, 0, 0));
-  PetscCall(CheckConverged(s, eps, nev, &found));
-  PetscCall(CkSpectrumCreateVectors(s, found, &V));
-  PetscCall(KeepPairs(s, eps, found, V));
-  PetscCall(Check(s, eps, V));
-  PetscCall(KeepVectors(s, &V));
+  if (s->krylov.keep) PetscCall(CkDiffusionKeepGradients(s->D, PETSC_TRUE));
+  if (s->krylov.form == CK_KRYLOV_SAMPLE) PetscCall(CkDiffusionGetGramMat(s->D, &A));
+  else PetscCall(CkDiffusionGetMat(s->D, &A));
+  PetscCall(CkKrylovSolverCreate(s, A, &scale, &eps));
+  PetscCall(RunSolver(s, eps));
+  PetscCall(CheckConverged(s, eps, &found));
+  PetscCall(EPSGetTolerances(eps, &tolerance, NULL));
+  PetscCall(KeepValues(s, eps, found));
+  PetscCall(MakeVectors(s, eps, &V));
   PetscCall(EPSDestroy(&eps));
   PetscCall(MatDestroy(&A));
+  if (s->krylov.keep) PetscCall(CkDiffusionKeepGradients(s->D, PETSC_FALSE));
+  PetscCall(Check(s, (double)tolerance, V));
+  PetscCall(KeepVectors(s, &V));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -48,6 +48,25 @@ typedef enum {
   CK_PHASE_COUNT
 } CkSpectrumPhase;
 
+/* Krylov route: vectors of length d and D, or of length N and K. */
+typedef enum { CK_KRYLOV_AUTO, CK_KRYLOV_WEIGHT, CK_KRYLOV_SAMPLE } CkKrylovForm;
+typedef enum { CK_KEEP_AUTO, CK_KEEP_YES, CK_KEEP_NO } CkKrylovKeep;
+
+typedef struct {
+  CkKrylovForm form;
+  PetscBool    keep;                               /* sample space: gradients stay in memory */
+  PetscBool    blocks;                             /* the block solver, not another of SLEPc's */
+  PetscInt     n;                                  /* order */
+  PetscInt     nev, ncv, block;                    /* pairs, basis before a restart, vectors of a product */
+  double       basis, work, stream, kept, vectors; /* bytes per rank */
+  double       step, load, column;                 /* operations: see krylov_plan.c */
+  char         reason[224];
+} CkKrylovPlan;
+
+/* Eigenvalues below this part of the largest count as zero where the eigenvector of D is had from one of K: (G.2) would
+   lose half of its digits there, and any vector orthogonal to the others is as good. */
+#define CK_NULL_VALUE 1e-10
+
 struct _p_CkSpectrum {
   MPI_Comm         comm;
   CkDiffusion      D; /* borrowed, as the loss */
@@ -63,6 +82,14 @@ struct _p_CkSpectrum {
   PetscBool        check, partial;
   double           precision; /* relative accuracy of the gradients: bound of all comparisons with the data */
   char             weights[256], samples[256];
+  char             weights_checksum[32], data_checksum[32]; /* "" where not told */
+
+  CkKrylovForm form_asked;
+  CkKrylovKeep keep_asked;
+  CkKrylovPlan krylov;
+  char         start[PETSC_MAX_PATH_LEN], checkpoint[PETSC_MAX_PATH_LEN];
+  double       checkpoint_interval, max_seconds;
+  double       earlier_passes, earlier_sweeps; /* of the run whose checkpoint this one goes on from */
 
   CkSpectrumEstimate   estimate;
   double               data_bytes, fixed; /* bytes per rank besides: samples; samples, engine, point */
@@ -74,6 +101,7 @@ struct _p_CkSpectrum {
   CkSpectrumChecks     checks;
   CkSpectrumStatistics statistics;
   double               seconds[CK_PHASE_COUNT], clock;
+  double               passes[CK_PHASE_COUNT], passed; /* over the data, as the time */
   CkSpectrumPhase      phase;
 };
 
@@ -106,12 +134,17 @@ PetscErrorCode CkSpectrumSolveAssembled(CkSpectrum s, CkBlockMatrix *A, CkSpectr
 /* Memory and operations of the eigenproblem of an assembled matrix of the estimate's order; passes of the checks. */
 PetscErrorCode CkSpectrumEstimateAssembled(CkSpectrum s, PetscBool gram, CkSpectrumEstimate *e);
 
+/* krylov_plan.c: "weight", "sample" */
+const char *CkKrylovFormName(CkKrylovForm form);
+
 /* leading.c: SLEPc with what all our uses share: start vector and basis type. */
 /* Vectors in the Krylov basis for nev pairs of order n (without the last one). */
 PetscInt CkKrylovBasisSize(PetscInt n, PetscInt nev);
 /* BV type without 32-bit overflow: "svec" (one Vec of n (ncv + 1) numbers), "mat" (local array) or "vecs". */
 const char *CkKrylovBasisType(PetscInt64 n, PetscInt64 nlocal, PetscInt64 ncv);
-/* An EPS for the nev largest eigenvalues of symmetric A; the start vector is a function of `step` alone. */
+/* The BV type, and a start vector that is a function of `step` alone, the same on any number of ranks. */
+PetscErrorCode CkKrylovSetBasis(EPS eps, Mat A, PetscInt ncv, PetscInt step);
+/* A Krylov-Schur EPS for the nev largest eigenvalues of symmetric A; the start vector is a function of `step` alone. */
 PetscErrorCode CkKrylovCreate(Mat A, PetscInt nev, PetscInt step, EPS *eps);
 /* The m leading eigenpairs of A: lambda [m], U [m x n] on every rank (from PetscMalloc). A keeps its contents. */
 PetscErrorCode CkSpectrumLeading(CkBlockMatrix A, MPI_Comm comm, PetscInt m, double lambda[], double **U);
@@ -119,8 +152,8 @@ PetscErrorCode CkSpectrumLeading(CkBlockMatrix A, MPI_Comm comm, PetscInt m, dou
 /* residuals.c */
 PetscErrorCode CkSpectrumCreateVectors(CkSpectrum s, PetscInt m, Vec **V);
 PetscErrorCode CkSpectrumDestroyVectors(PetscInt m, Vec **V);
-/* Unit length, largest entry positive. norms (may be NULL): lengths before. */
-PetscErrorCode CkSpectrumNormalize(PetscInt m, Vec V[], double norms[]);
+/* Unit length, largest entry positive, the same bits on any number of ranks. norms (may be NULL): lengths before. */
+PetscErrorCode CkSpectrumNormalize(CkSpectrum s, PetscInt m, Vec V[], double norms[]);
 /* residual[j] = |D v_j - lambda_j v_j|_2 / lambda_max by block products with D from the data. */
 PetscErrorCode CkSpectrumResiduals(CkSpectrum s, PetscInt m, const Vec V[], const double lambda[], double lambda_max,
                                    double residual[]);

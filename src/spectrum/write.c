@@ -84,6 +84,10 @@ static PetscErrorCode WriteProblem(CkSpectrum s, CkFile file)
   if (s->method == CK_SPECTRUM_KRYLOV) text = "slepc";
   else text = s->solver == CK_SOLVER_ELPA ? "elpa" : "scalapack";
   PetscCall(CkFileWriteString(file, "/", "solver", text));
+  if (s->method == CK_SPECTRUM_KRYLOV) {
+    PetscCall(CkFileWriteString(file, "/", "space", CkKrylovFormName(s->krylov.form)));
+    PetscCall(CkFileWriteInt(file, "/", "columns", s->krylov.block));
+  }
   if (net) {
     PetscCall(CkNetGetName(net, &text));
     PetscCall(CkFileWriteString(file, "/", "network", text));
@@ -122,6 +126,8 @@ static PetscErrorCode WriteStatistics(CkSpectrum s, CkFile file)
                {"stable_rank", t->stable_rank},
                {"score", t->score},
                {"passes", t->passes},
+               {"solver_passes", s->passes[CK_PHASE_SOLVE]},
+               {"sweeps", t->sweeps},
                {"seconds", t->seconds}};
   const struct {
     const char *name;

@@ -1,5 +1,6 @@
 #include <clarkia/error.h>
 #include <clarkia/file.h>
+#include <clarkia/interrupt.h>
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -174,6 +175,8 @@ PetscBool CkErrorWasCollective(void)
 int CkErrorExitCode(PetscErrorCode ierr)
 {
   if (!ierr) return 0;
+  if (ierr == CK_ERR_REQUEUE) return CK_EXIT_REQUEUE;
+  if (ierr == CK_EXIT_REQUEUE) return 1; /* PETSC_ERR_ARG_NULL, which asks for no second run */
   return ierr > 0 && ierr <= 125 ? (int)ierr : 1;
 }
 

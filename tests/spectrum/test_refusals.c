@@ -64,7 +64,8 @@ static void iteration_that_does_not_converge(void **state)
 
   (void)state;
   AssertSolveRefused(options, "of 5 eigenpairs", "-spectrum_partial");
-  OK(PetscSNPrintf(partial, sizeof(partial), "%s -eps_tol 1e-2 -eps_ncv 7 -spectrum_partial true", options));
+  OK(PetscSNPrintf(partial, sizeof(partial), "%s -eps_tol 1e-3 -eps_ncv 7 -eps_max_it 4 -spectrum_partial true",
+                   options));
   p = NewMlp(partial);
   OK(CkSpectrumSolve(p.spectrum));
   OK(CkSpectrumGetValues(p.spectrum, &n, &values, NULL));

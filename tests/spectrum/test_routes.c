@@ -33,7 +33,16 @@ static void AssertEqual(const double a[], const double b[], PetscInt n, double r
   for (PetscInt i = 0; i < n; ++i) assert_close(a[i], b[i], relative, b[i]);
 }
 
-/* The top 20 of the two complete routes and of Krylov, relative to each eigenvalue. */
+/* A product in single precision rounds the vector as well as the gradients: Krylov's values are then good to eps32 of
+   the largest one, in double precision to 1e-6 of each. */
+static void AssertKrylovEqual(const char options[], const double a[], const double b[], PetscInt n)
+{
+  const double rounding = strstr(options, "onednn") ? FLT_EPSILON * b[0] : 0;
+
+  for (PetscInt i = 0; i < n; ++i) assert_close(a[i], b[i], 1, 1e-6 * b[i] + rounding);
+}
+
+/* The top 20 of the two complete routes, relative to each eigenvalue, and of Krylov. */
 static void AssertRoutesAgree(const char options[], PetscBool with_dense)
 {
   PetscInt             n[3];
@@ -42,7 +51,7 @@ static void AssertRoutesAgree(const char options[], PetscBool with_dense)
   double              *c = Values(PETSC_COMM_WORLD, options, "-spectrum_method krylov", &n[2], NULL);
 
   assert_int_equal(n[2], 20);
-  AssertEqual(c, b, 20, 1e-6);
+  AssertKrylovEqual(options, c, b, 20);
   if (with_dense) {
     double *a = Values(PETSC_COMM_WORLD, options, "-spectrum_method dense", &n[0], &dense);
 

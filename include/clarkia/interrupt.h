@@ -1,0 +1,17 @@
+#pragma once
+#include <clarkia/base.h>
+
+/*
+  interrupt.h: stopping in order, for work that can go on later from a checkpoint. Between CkInterruptBegin() and
+  CkInterruptEnd() the signals SIGTERM and SIGUSR1 only leave a note; the work asks for it where it can stop, writes its
+  checkpoint and returns the user error CK_ERR_REQUEUE, with which the program exits with code CK_EXIT_REQUEUE on every
+  rank: run me again.
+*/
+#define CK_EXIT_REQUEUE 85
+#define CK_ERR_REQUEUE ((PetscErrorCode)1085)
+
+PetscErrorCode CkInterruptBegin(void);
+PetscErrorCode CkInterruptEnd(void); /* the handlers of before; once more does no harm */
+/* Collective: why to stop, the same on all ranks ("signal 15"), or NULL: a signal on any rank, or the run's clock
+   beyond `limit` seconds (0: none) on rank 0. */
+PetscErrorCode CkInterruptRequested(MPI_Comm comm, double limit, const char **why);

@@ -1,0 +1,92 @@
+#include "krylov.h"
+#include <clarkia/error.h>
+
+/* krylov_start.c: -spectrum_start, the eigenvectors of an earlier spectrum as initial space. */
+
+static PetscErrorCode CheckFile(CkSpectrum s, CkFile file, PetscInt *count)
+{
+  PetscBool  exists;
+  CkType     type;
+  int        rank;
+  PetscInt64 shape[CK_MAX_RANK];
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileExists(file, "/eigenvectors", &exists));
+  CkCheckAll(s->comm, exists, PETSC_ERR_FILE_UNEXPECTED,
+             "-spectrum_start %s: the file holds no eigenvectors; compute it with -spectrum_vectors", s->start);
+  PetscCall(CkFileGetDataset(file, "/eigenvectors", &type, &rank, shape));
+  CkCheckAll(s->comm, rank == 2 && shape[0] >= 1 && shape[1] == s->d, PETSC_ERR_ARG_SIZ,
+             "-spectrum_start %s: its eigenvectors have dimension %lld, this network has %" PetscInt_FMT
+             " weights; take a spectrum of the same network",
+             s->start, (long long)(rank == 2 ? shape[1] : shape[0]), s->d);
+  *count = (PetscInt)PetscMin(shape[0], (PetscInt64)s->krylov.nev);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadVectors(CkSpectrum s, PetscInt *count, Vec **V)
+{
+  CkFile  file;
+  double *row;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileOpen(s->comm, s->start, &file));
+  PetscCall(CheckFile(s, file, count));
+  PetscCall(CkSpectrumCreateVectors(s, *count, V));
+  PetscCall(PetscMalloc1(s->d, &row));
+  for (PetscInt j = 0; j < *count; ++j) {
+    PetscScalar *mine;
+    PetscInt     first, last;
+
+    PetscCall(CkFileReadRows(file, "/eigenvectors", CK_F64, j, 1, row));
+    PetscCall(VecGetOwnershipRange((*V)[j], &first, &last));
+    PetscCall(VecGetArrayWrite((*V)[j], &mine));
+    PetscCall(PetscArraycpy(mine, row + first, last - first));
+    PetscCall(VecRestoreArrayWrite((*V)[j], &mine));
+  }
+  PetscCall(PetscFree(row));
+  PetscCall(CkFileDestroy(&file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* u ~ Gc v belongs to v: one pass for all. */
+static PetscErrorCode ToSamples(CkSpectrum s, PetscInt count, const Vec V[], Vec U[])
+{
+  const CkBatch all = CkBatchAll(s->N);
+  double       *S;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1((size_t)s->N * (size_t)count, &S));
+  PetscCall(CkLossSlopes(s->loss, &all, count, V, S));
+  for (PetscInt j = 0; j < count; ++j) {
+    PetscScalar *mine;
+    double       mean = 0;
+
+    for (size_t k = 0; k < (size_t)s->N; ++k) mean += S[k * (size_t)count + (size_t)j] / (double)s->N;
+    PetscCall(VecCreateSeq(PETSC_COMM_SELF, s->N, &U[j]));
+    PetscCall(VecGetArrayWrite(U[j], &mine));
+    for (size_t k = 0; k < (size_t)s->N; ++k) mine[k] = S[k * (size_t)count + (size_t)j] - mean;
+    PetscCall(VecRestoreArrayWrite(U[j], &mine));
+  }
+  PetscCall(PetscFree(S));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkKrylovSetStart(CkSpectrum s, EPS eps)
+{
+  PetscInt count = 0;
+  Vec     *V, *U;
+
+  PetscFunctionBeginUser;
+  if (!s->start[0]) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(ReadVectors(s, &count, &V));
+  if (s->krylov.form == CK_KRYLOV_WEIGHT) PetscCall(EPSSetInitialSpace(eps, count, V));
+  else {
+    PetscCall(PetscMalloc1(count, &U));
+    PetscCall(ToSamples(s, count, V, U));
+    PetscCall(EPSSetInitialSpace(eps, count, U));
+    PetscCall(CkSpectrumDestroyVectors(count, &U));
+  }
+  PetscCall(CkSpectrumDestroyVectors(count, &V));
+  PetscCall(CkLog(s->comm, "starting from %" PetscInt_FMT " eigenvectors of %s", count, s->start));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -40,6 +40,7 @@ typedef enum { CK_ROLE_WEIGHT, CK_ROLE_BIAS, CK_ROLE_SCALE, CK_ROLE_SHIFT, CK_RO
 typedef struct {
   PetscInt  units;                            /* dense: outputs; conv: output channels */
   PetscInt  kernel[2], stride[2], padding[2]; /* conv and pooling: height, width */
+  PetscInt  trailing[2];                      /* padding at the bottom and right: padding + trailing, at least 0 */
   PetscBool bias;                             /* dense, conv */
   double    epsilon;                          /* batch norm */
   double    rate;                             /* dropout: probability of zero */

@@ -151,12 +151,28 @@ static inline void BuildConcat(CkNet net)
   Dense(net, "fc", Plain(net, CK_LAYER_FLATTEN, "flatten", l), 3, PETSC_TRUE);
 }
 
+/* More padding on one side than on the other: a convolution with strides, one behind that, pools of both kinds. */
+static inline void BuildLopsided(CkNet net)
+{
+  const CkLayerAttributes first = {
+    .units = 4, .kernel = {3, 2}, .stride = {2, 1}, .padding = {0, 1}, .trailing = {2, -1}, .bias = PETSC_TRUE};
+  const CkLayerAttributes second = {.units = 3, .kernel = {2, 2}, .stride = {1, 1}, .trailing = {1, 1}};
+  const CkLayerAttributes most = {.kernel = {3, 2}, .stride = {2, 1}, .padding = {1, 0}, .trailing = {1, 1}};
+  const CkLayerAttributes mean = {.kernel = {2, 3}, .stride = {1, 2}, .padding = {1, 0}, .trailing = {-1, 2}};
+  PetscInt                l = Layer(net, CK_LAYER_CONV, "conv1", 0, first);
+
+  l = Layer(net, CK_LAYER_MAXPOOL, "pool", Plain(net, CK_LAYER_TANH, "tanh", l), most);
+  l = Plain(net, CK_LAYER_SOFTPLUS, "softplus", Layer(net, CK_LAYER_CONV, "conv2", l, second));
+  l = Plain(net, CK_LAYER_FLATTEN, "flatten", Layer(net, CK_LAYER_AVGPOOL, "avgpool", l, mean));
+  Dense(net, "fc", l, 3, PETSC_TRUE);
+}
+
 static const TestNet test_nets[] = {
   {"dense", {2, 2, 3}, PETSC_TRUE, BuildDense},     {"tanh", {6, 1, 1}, PETSC_TRUE, BuildTanh},
   {"relu", {6, 1, 1}, PETSC_FALSE, BuildRelu},      {"conv", {2, 7, 6}, PETSC_TRUE, BuildConv},
   {"norm", {2, 5, 5}, PETSC_TRUE, BuildNorm},       {"lenet", {1, 8, 8}, PETSC_FALSE, BuildLenet},
   {"allconv", {2, 6, 6}, PETSC_TRUE, BuildAllConv}, {"residual", {2, 4, 4}, PETSC_TRUE, BuildResidual},
-  {"concat", {2, 4, 4}, PETSC_FALSE, BuildConcat},
+  {"concat", {2, 4, 4}, PETSC_FALSE, BuildConcat},  {"lopsided", {2, 7, 6}, PETSC_FALSE, BuildLopsided},
 };
 
 #define TEST_NETS (sizeof(test_nets) / sizeof(test_nets[0]))

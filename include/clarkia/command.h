@@ -13,7 +13,7 @@ typedef struct {
   PetscErrorCode (*run)(MPI_Comm comm);
 } CkCommand;
 
-extern const CkCommand ck_command_import, ck_command_train, ck_command_spectrum, ck_command_bench;
+extern const CkCommand ck_command_import, ck_command_train, ck_command_spectrum, ck_command_bench, ck_command_evaluate;
 
 /* The command of that name, or NULL; with nearest (may be NULL) set to the closest name, NULL if none is close. */
 const CkCommand *CkCommandFind(const char name[], const char **nearest);

@@ -3,11 +3,11 @@
 
 /*
   CkNet: an immutable graph of layers with a parameter table. It knows shapes, names, offsets and operation counts; it
-  holds no weights (CkState) and runs nothing (CkEngine). Every rank has the whole net. Built layer by layer (the zoo,
-  ONNX import), then frozen by CkNetSetUp(). A layer kind is one file in src/net/ (kinds of the same shape rule share
-  one) and one line in layer_kinds.c; a net of the zoo is one file zoo_*.c and one line in zoo.c.
-  Images are C,H,W; windows of convolutions and pools that do not fill the image are cut as PyTorch cuts them (floor).
-  Building is collective and errors in shapes are user errors that name net, layer and sizes.
+  runs nothing (CkEngine) and holds no weights (CkState) but those that a file brought it to start from. Every rank has
+  the whole net. Built layer by layer (the zoo, ONNX import), then frozen by CkNetSetUp(). A layer kind is one file in
+  src/net/ (kinds of the same shape rule share one) and one line in layer_kinds.c; a net of the zoo is one file zoo_*.c
+  and one line in zoo.c. Images are C,H,W; windows of convolutions and pools that do not fill the image are cut as
+  PyTorch cuts them (floor). Building is collective and errors in shapes are user errors that name net, layer and sizes.
 */
 typedef struct _p_CkNet *CkNet;
 
@@ -78,6 +78,9 @@ PetscErrorCode CkNetReference(CkNet net); /* one more owner */
 PetscErrorCode CkNetSetFromOptions(CkNet net, CkShape input, PetscInt classes);
 PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt classes);
 PetscErrorCode CkNetRegisterOptions(void);
+/* -net FILE.onnx: graph, weights and running statistics of an ONNX file (docs/user-guide.md says what can be read), for
+   samples of this shape. What is not as in the file stands in the notes. User errors name file, node and operator. */
+PetscErrorCode CkNetReadOnnx(CkNet net, const char file[], CkShape input);
 
 /* Building: layer 0 is the input. Errors in shapes are user errors. */
 PetscErrorCode CkNetAddInput(CkNet net, CkShape shape);
@@ -97,6 +100,11 @@ PetscErrorCode CkNetGetParameters(
 PetscErrorCode CkNetGetHead(CkNet net, CkHead *head);
 PetscErrorCode CkNetGetInput(CkNet net, CkShape *shape);
 PetscErrorCode CkNetGetClasses(CkNet net, PetscInt *classes);
+/* The numbers to start from that came with the net, length d and number of buffers; borrowed; NULL: it has none. After
+   set-up. */
+PetscErrorCode CkNetGetInitial(CkNet net, const double **weights, const double **buffers);
+/* What a user should know of how the net was made: lines of text, borrowed. */
+PetscErrorCode CkNetGetNotes(CkNet net, PetscInt *n, const char *const **notes);
 /* Floating-point operations of one forward pass of one sample (multiply and add count 2). */
 PetscErrorCode CkNetGetFlops(CkNet net, double *forward);
 PetscErrorCode CkNetView(CkNet net);

@@ -16,6 +16,20 @@ static PetscErrorCode RegisterOptions(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What a user should know of the net, from an ONNX file say. */
+static PetscErrorCode LogNotes(const CkProblem *problem)
+{
+  const char *const *notes;
+  const char        *name;
+  PetscInt           n;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkNetGetName(problem->net, &name));
+  PetscCall(CkNetGetNotes(problem->net, &n, &notes));
+  for (PetscInt i = 0; i < n; ++i) PetscCall(CkLog(problem->comm, "%s: %s", name, notes[i]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CreateSpectrum(CkProblem *problem, CkDiffusion *D, CkSpectrum *spectrum)
 {
   const char *samples;
@@ -89,6 +103,7 @@ static PetscErrorCode Run(MPI_Comm comm)
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetBool("dry_run", &dry, NULL));
   PetscCall(CkProblemCreate(comm, (PetscBool)!dry, &problem));
+  PetscCall(LogNotes(&problem));
   PetscCall(CreateSpectrum(&problem, &D, &spectrum));
   if (dry) PetscCall(CkSpectrumPlan(spectrum, PETSC_TRUE));
   else PetscCall(Solve(comm, &problem, spectrum));

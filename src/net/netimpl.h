@@ -18,6 +18,10 @@ struct _p_CkNet {
   CkParameter *trainable, *buffers;                                /* until set-up */
   CkParameter *parameters;                                         /* after: trainable, then buffers */
   PetscInt64   size_trainable, size_buffers;                       /* numbers */
+  double      *initial_weights, *initial_buffers;                  /* of a file; NULL: none */
+  PetscBool    softmax_dropped;                                    /* at the end of a file's net */
+  PetscInt     nnotes, room_notes;
+  char       **notes;
 };
 
 /* A layer kind: shape rule, parameters, cost. */
@@ -42,6 +46,8 @@ extern const CkLayerKind CkLayerKindInput, CkLayerKindDense, CkLayerKindConv, Ck
 
 /* "; small-allcnn is made for ...", or "" where the net takes any shape or has the one it is made for. */
 void CkNetShapeHint(CkNet net, char text[], size_t length);
+/* Adds a line to CkNetGetNotes(). */
+PetscErrorCode CkNetAddNote(CkNet net, const char format[], ...) PETSC_ATTRIBUTE_FORMAT(2, 3);
 /* Records "net: layer name (kind) needs ..." ; the format says what is needed and what is there. */
 void CkLayerFail(CkNet net, const CkLayer *layer, CkVerdict *verdict, const char format[], ...)
   PETSC_ATTRIBUTE_FORMAT(4, 5);

@@ -93,6 +93,19 @@ PetscErrorCode CkStateInitialize(CkState state, uint64_t seed)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkStateTakeInitial(CkState state, PetscBool *has)
+{
+  const double *weights, *buffers;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkNetGetInitial(state->net, &weights, &buffers));
+  *has = (PetscBool)(weights != NULL);
+  if (!*has) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscArraycpy(state->weights, weights, state->d));
+  PetscCall(PetscArraycpy(state->buffers, buffers, state->nbuffers));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static uint64_t Checksum(CkState state, const double weights[], const double buffers[])
 {
   return CkChecksum(CkChecksum(0, weights, (size_t)state->d * sizeof(double)), buffers,

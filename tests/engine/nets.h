@@ -167,12 +167,26 @@ static inline void BuildLopsided(CkNet net)
   Dense(net, "fc", l, 3, PETSC_TRUE);
 }
 
+/* Dropout between what works in place and the pools: after a convolution, and after a batch norm. */
+static inline void BuildDropout(CkNet net)
+{
+  PetscInt l = Plain(net, CK_LAYER_TANH, "tanh", Conv(net, "conv1", 0, 3, 3, 1, 1));
+
+  l = Pool(net, CK_LAYER_MAXPOOL, "pool1", Layer(net, CK_LAYER_DROPOUT, "drop1", l, (CkLayerAttributes){.rate = 0.25}),
+           3, 2, 0);
+  l = Plain(net, CK_LAYER_SOFTPLUS, "softplus", Norm(net, "bn", Conv(net, "conv2", l, 4, 2, 1, 1)));
+  l = Pool(net, CK_LAYER_MAXPOOL, "pool2", Layer(net, CK_LAYER_DROPOUT, "drop2", l, (CkLayerAttributes){.rate = 0.5}),
+           2, 2, 0);
+  Dense(net, "fc", Plain(net, CK_LAYER_FLATTEN, "flatten", l), 3, PETSC_TRUE);
+}
+
 static const TestNet test_nets[] = {
-  {"dense", {2, 2, 3}, PETSC_TRUE, BuildDense},     {"tanh", {6, 1, 1}, PETSC_TRUE, BuildTanh},
-  {"relu", {6, 1, 1}, PETSC_FALSE, BuildRelu},      {"conv", {2, 7, 6}, PETSC_TRUE, BuildConv},
-  {"norm", {2, 5, 5}, PETSC_TRUE, BuildNorm},       {"lenet", {1, 8, 8}, PETSC_FALSE, BuildLenet},
-  {"allconv", {2, 6, 6}, PETSC_TRUE, BuildAllConv}, {"residual", {2, 4, 4}, PETSC_TRUE, BuildResidual},
-  {"concat", {2, 4, 4}, PETSC_FALSE, BuildConcat},  {"lopsided", {2, 7, 6}, PETSC_FALSE, BuildLopsided},
+  {"dense", {2, 2, 3}, PETSC_TRUE, BuildDense},      {"tanh", {6, 1, 1}, PETSC_TRUE, BuildTanh},
+  {"relu", {6, 1, 1}, PETSC_FALSE, BuildRelu},       {"conv", {2, 7, 6}, PETSC_TRUE, BuildConv},
+  {"norm", {2, 5, 5}, PETSC_TRUE, BuildNorm},        {"lenet", {1, 8, 8}, PETSC_FALSE, BuildLenet},
+  {"allconv", {2, 6, 6}, PETSC_TRUE, BuildAllConv},  {"residual", {2, 4, 4}, PETSC_TRUE, BuildResidual},
+  {"concat", {2, 4, 4}, PETSC_FALSE, BuildConcat},   {"lopsided", {2, 7, 6}, PETSC_FALSE, BuildLopsided},
+  {"dropout", {2, 9, 9}, PETSC_FALSE, BuildDropout},
 };
 
 #define TEST_NETS (sizeof(test_nets) / sizeof(test_nets[0]))

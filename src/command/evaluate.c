@@ -24,7 +24,7 @@ static PetscErrorCode Print(const Evaluation *e, double seconds)
   CkFormatSeconds(seconds, text);
   PetscCall(CkTableCreate(e->problem.comm, "Evaluation", &rows));
   PetscCall(CkProblemDescribe(&e->problem, rows));
-  PetscCall(CkTableRow(rows, "loss", "mean over the samples, without weight decay", "%.6g", e->loss));
+  PetscCall(CkTableRow(rows, "loss", "mean over the samples, -loss_l2 included", "%.6g", e->loss));
   PetscCall(CkTableRow(rows, "error", "", "%.3f%%", 100 * (1 - (double)e->correct / (double)e->N)));
   PetscCall(CkTableRow(rows, "correct", "", "%" PetscInt_FMT " of %" PetscInt_FMT, e->correct, e->N));
   PetscCall(CkTableRow(rows, "time", "", "%s", text));
@@ -44,7 +44,7 @@ static PetscErrorCode WriteResult(const Evaluation *e, CkFile file)
   PetscCall(CkFileWriteReal(file, "/", "loss", e->loss));
   PetscCall(CkFileWriteReal(file, "/", "error", 1 - (double)e->correct / (double)e->N));
   PetscCall(
-    CkFileWriteAll(file, "/values", CK_F64, 1, shape, e->values, "1", "loss f_k of each sample, without weight decay"));
+    CkFileWriteAll(file, "/values", CK_F64, 1, shape, e->values, "1", "loss f_k of each sample, -loss_l2 included"));
   PetscCall(CkFileCommit(file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

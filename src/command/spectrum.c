@@ -4,6 +4,7 @@
 #include <clarkia/options.h>
 #include <clarkia/progress.h>
 #include <clarkia/spectrum.h>
+#include <string.h>
 
 /* clarkia spectrum: the eigenvalues of D(x), to a table and a file. */
 
@@ -57,6 +58,28 @@ static PetscErrorCode WriteChecksum(CkFile file, const char name[], uint64_t che
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode WriteNotes(CkFile file, const CkProblem *problem)
+{
+  const char *const *notes;
+  char              *text;
+  size_t             room = 1;
+  PetscInt           n;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkNetGetNotes(problem->net, &n, &notes));
+  if (n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt i = 0; i < n; ++i) room += strlen(notes[i]) + 1;
+  room = PetscMin(room, 60000); /* what an attribute takes */
+  PetscCall(PetscCalloc1(room, &text));
+  for (PetscInt i = 0; i < n; ++i) {
+    PetscCall(PetscStrlcat(text, i ? "\n" : "", room));
+    PetscCall(PetscStrlcat(text, notes[i], room));
+  }
+  PetscCall(CkFileWriteString(file, "/", "network_notes", text));
+  PetscCall(PetscFree(text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode WriteResult(CkFile file, CkProblem *problem, CkSpectrum spectrum)
 {
   uint64_t checksum;
@@ -69,6 +92,7 @@ static PetscErrorCode WriteResult(CkFile file, CkProblem *problem, CkSpectrum sp
     PetscCall(CkStateChecksum(problem->state, &checksum));
     PetscCall(WriteChecksum(file, "weights_checksum", checksum));
   }
+  PetscCall(WriteNotes(file, problem));
   PetscCall(CkSpectrumWrite(spectrum, file));
   PetscCall(CkFileCommit(file));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -96,8 +96,7 @@ static void GrowWindow(Grower *g, CkLayerType type, PetscInt units)
     a.kernel[i] = Draw(1, PetscMin(3, *size[i]));
     a.stride[i] = Draw(0, 1) ? 1 : a.kernel[i];
     a.padding[i] = Draw(0, a.kernel[i] / 2);
-    a.trailing[i] = a.kernel[i] > 1 ? Draw(-a.padding[i], a.kernel[i] - 1 - a.padding[i]) : 0;
-    *size[i] = (*size[i] + 2 * a.padding[i] + a.trailing[i] - a.kernel[i]) / a.stride[i] + 1;
+    *size[i] = (*size[i] + 2 * a.padding[i] - a.kernel[i]) / a.stride[i] + 1;
   }
   if (type == CK_LAYER_CONV) g->shape.c = units;
   Chain(g, type, &a);

@@ -160,6 +160,118 @@ static void Damage(const Target *t, Bytes *b, const uint32_t bits[4], const uint
   }
 }
 
+/* ---- damage to what the messages say, in files that are whole ---- */
+
+static int64_t Odd(uint32_t bits)
+{
+  static const int64_t numbers[] = {0,
+                                    1,
+                                    -1,
+                                    2,
+                                    -2,
+                                    3,
+                                    -3,
+                                    4,
+                                    5,
+                                    6,
+                                    7,
+                                    8,
+                                    12,
+                                    42,
+                                    1 << 20,
+                                    INT32_MAX,
+                                    INT64_C(1) << 31,
+                                    INT64_C(1) << 40,
+                                    INT64_MAX,
+                                    INT64_MIN};
+
+  return numbers[bits % (sizeof(numbers) / sizeof(numbers[0]))];
+}
+
+static void SwapText(char **a, char **b)
+{
+  char *text = *a;
+
+  *a = *b;
+  *b = text;
+}
+
+static void ChangeNumber(const Onnx__GraphProto *g, const Onnx__NodeProto *n, const uint32_t bits[4])
+{
+  Onnx__TensorProto    *t = g->n_initializer ? g->initializer[bits[1] % g->n_initializer] : NULL;
+  Onnx__AttributeProto *a = n->n_attribute ? n->attribute[bits[2] % n->n_attribute] : NULL;
+
+  if (bits[0] % 3 == 0 && t && t->n_int64_data) t->int64_data[bits[2] % t->n_int64_data] = Odd(bits[3]);
+  else if (bits[0] % 3 == 0 && t && t->n_dims) t->dims[bits[2] % t->n_dims] = Odd(bits[3]);
+  else if (a && a->n_ints) a->ints[bits[1] % a->n_ints] = Odd(bits[3]);
+  else if (a && a->has_i) a->i = Odd(bits[3]);
+  else if (a && a->t && a->t->n_dims) a->t->dims[0] = Odd(bits[3]);
+  else {
+    const Onnx__TensorShapeProto            *shape = g->input[0]->type->tensor_type->shape;
+    Onnx__TensorShapeProto__Dimension *const d = shape->dim[bits[1] % shape->n_dim];
+
+    if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM) free(d->dim_param);
+    d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+    d->dim_value = Odd(bits[3]);
+  }
+}
+
+static void ChangeGraph(Onnx__GraphProto *g, const uint32_t bits[4], const uint32_t more[4])
+{
+  Onnx__NodeProto *a = g->node[more[0] % g->n_node], *b = g->node[more[1] % g->n_node];
+
+  switch (bits[0] / 7 % 9) {
+  case 0:
+    SwapText(&a->op_type, &b->op_type);
+    break;
+  case 1:
+    if (a->n_input && b->n_input) SwapText(&a->input[bits[1] % a->n_input], &b->input[bits[2] % b->n_input]);
+    break;
+  case 2: { /* another value to read */
+    const char *name = bits[3] % 2 && g->n_initializer ? g->initializer[bits[2] % g->n_initializer]->name
+                                                       : b->output[bits[2] % b->n_output];
+
+    if (!a->n_input) break;
+    free(a->input[bits[1] % a->n_input]);
+    a->input[bits[1] % a->n_input] = strdup(name);
+    break;
+  }
+  case 3:
+    if (a->n_input > 1) free(a->input[--a->n_input]);
+    break;
+  case 4: {
+    const size_t           n = a->n_attribute;
+    Onnx__AttributeProto **attributes = a->attribute;
+
+    a->attribute = b->attribute;
+    a->n_attribute = b->n_attribute;
+    b->attribute = attributes;
+    b->n_attribute = n;
+    break;
+  }
+  case 5:
+    if (g->n_initializer > 1)
+      SwapText(&g->initializer[bits[1] % g->n_initializer]->name, &g->initializer[bits[2] % g->n_initializer]->name);
+    break;
+  default:
+    ChangeNumber(g, a, bits);
+  }
+}
+
+/* A whole file of the changed model. */
+static uint8_t *Rewritten(const Target *t, uint64_t block, int changes, size_t *n)
+{
+  Model    m = {onnx__model_proto__unpack(NULL, t->n, t->bytes)};
+  uint32_t bits[4], more[4];
+
+  for (int c = 0; c < changes; ++c) {
+    CkRandomBits(&stream, block + 2 * (uint64_t)c + 2, bits);
+    CkRandomBits(&stream, block + 2 * (uint64_t)c + 3, more);
+    ChangeGraph(m.m->graph, bits, more);
+  }
+  return PackModel(m, n);
+}
+
 /* ---- verdict ---- */
 
 static int IsSound(CkNet net)
@@ -205,35 +317,46 @@ static int ReadOrRefuse(const Target *t, const Bytes *b, long round)
   return !failed;
 }
 
-static void Survives(const Target *t, int number)
+/* Damaged bytes, in a block of their own so that a sanitizer sees what is read beyond the end. */
+static uint8_t *Damaged(const Target *t, uint64_t block, int changes, size_t *n)
 {
-  Bytes b = {.room = t->n + 4096};
-  long  accepted = 0;
+  Bytes    b = {.n = t->n, .room = t->n + 4096};
+  uint32_t bits[4], more[4];
+  uint8_t *exact;
 
   b.bytes = malloc(b.room);
-  memcpy(b.bytes, t->bytes, b.n = t->n);
-  assert_true(ReadOrRefuse(t, &b, -1));
+  memcpy(b.bytes, t->bytes, t->n);
+  for (int c = 0; c < changes && b.n > 0; ++c) {
+    CkRandomBits(&stream, block + 2 * (uint64_t)c + 2, bits);
+    CkRandomBits(&stream, block + 2 * (uint64_t)c + 3, more);
+    Damage(t, &b, bits, more);
+  }
+  exact = malloc(b.n + !b.n);
+  memcpy(exact, b.bytes, *n = b.n);
+  free(b.bytes);
+  return exact;
+}
+
+static void Survives(const Target *t, int number)
+{
+  long accepted[2] = {0, 0};
+
+  assert_true(ReadOrRefuse(t, &(Bytes){.n = t->n, .bytes = t->bytes}, -1));
   for (long round = 0; round < rounds; ++round) {
     const uint64_t block = ((uint64_t)number << 32 | (uint64_t)round) * 2 * (MOST_CHANGES + 1);
-    uint32_t       bits[4], more[4];
-    uint8_t       *exact;
-    int            changes;
+    const int      rewritten = round % 2;
+    uint32_t       bits[4];
+    uint8_t       *bytes;
+    size_t         n;
 
-    memcpy(b.bytes, t->bytes, b.n = t->n);
     CkRandomBits(&stream, block, bits);
-    changes = 1 + (int)(bits[0] % MOST_CHANGES);
-    for (int c = 0; c < changes && b.n > 0; ++c) {
-      CkRandomBits(&stream, block + 2 * (uint64_t)c + 2, bits);
-      CkRandomBits(&stream, block + 2 * (uint64_t)c + 3, more);
-      Damage(t, &b, bits, more);
-    }
-    exact = malloc(b.n + !b.n); /* so that a sanitizer sees what is read beyond the end */
-    memcpy(exact, b.bytes, b.n);
-    accepted += ReadOrRefuse(t, &(Bytes){.n = b.n, .bytes = exact}, round);
-    free(exact);
+    if (rewritten) bytes = Rewritten(t, block, 1 + (int)(bits[0] % MOST_CHANGES), &n);
+    else bytes = Damaged(t, block, 1 + (int)(bits[0] % MOST_CHANGES), &n);
+    accepted[rewritten] += ReadOrRefuse(t, &(Bytes){.n = n, .bytes = bytes}, round);
+    free(bytes);
   }
-  fprintf(stderr, "%s: %ld of %d damaged files accepted\n", t->name, accepted, rounds);
-  free(b.bytes);
+  fprintf(stderr, "%s: accepted %ld of %d with damaged bytes, %ld of %d with other contents\n", t->name, accepted[0],
+          (rounds + 1) / 2, accepted[1], rounds / 2);
 }
 
 static void damaged_files_are_refused_or_sound(void **state)

@@ -73,7 +73,7 @@ typedef struct {
   PetscInt64        batch;
   Onnx__ModelProto *model;
   Onnx__GraphProto *graph;
-  PetscInt          nvalues, nnodes, norder;
+  PetscInt          nvalues, nnodes, norder, dropouts;
   OnnxValue        *values; /* sorted by name */
   OnnxNode         *nodes;
   PetscInt         *order; /* nodes that the output needs, each after what it reads */

@@ -15,7 +15,7 @@ typedef struct {
 } Target;
 
 static Target targets[MOST_MODELS];
-static int    ntargets, rounds = 250;
+static int    ntargets, rounds = 1000;
 
 static const CkRandom stream = {.seed = 77, .purpose = CK_RANDOM_PROBE, .replica = 0, .step = 1};
 

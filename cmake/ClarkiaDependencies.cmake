@@ -128,6 +128,21 @@ ck_depend(oneDNN HEADER oneapi/dnnl/dnnl.h LIBRARY dnnl VERSION_HEADER oneapi/dn
   PATTERN DNNL_VERSION_MAJOR DNNL_VERSION_MINOR DNNL_VERSION_PATCH MINIMUM 2.6 BELOW 3.0 DEBIAN libdnnl-dev
   SPACK "onednn@2.6:2 cpu_runtime=omp")
 ck_depend(Random123 HEADER Random123/philox.h MINIMUM 1.09 DEBIAN librandom123-dev SPACK "random123@1.09:")
+ck_depend(protobuf_c PC libprotobuf-c HEADER protobuf-c/protobuf-c.h LIBRARY protobuf-c MINIMUM 1.3.3
+  DEBIAN libprotobuf-c-dev SPACK "protobuf-c@1.3.3:")
+# The reader of ONNX files is generated from their description (ClarkiaOnnx.cmake).
+ck_prefix_hints(PROTOBUF_C)
+find_program(PROTOC_C protoc-c HINTS ${CK_PREFIX}/bin DOC "protoc-c, the compiler of protobuf-c")
+if(NOT PROTOC_C)
+  ck_report("protoc-c" 1.3.3 protobuf-c-compiler "protobuf-c@1.3.3:" "not found; -DPROTOC_C=/path/protoc-c says where it is")
+endif()
+ck_prefix_hints(ONNX)
+find_file(ONNX_PROTO onnx.proto HINTS ${CK_PREFIX} PATH_SUFFIXES include/onnx onnx DOC "onnx.proto of ONNX")
+if(ONNX_PROTO)
+  message(STATUS "ONNX: ${ONNX_PROTO}")
+else()
+  ck_report("onnx.proto" "(ONNX) 1.8" libonnx-dev "onnx@1.8:" "not found; -DONNX_PROTO=/path/onnx.proto says where it is")
+endif()
 
 if(CLARKIA_TESTS AND PKG_CONFIG_FOUND)
   pkg_check_modules(CMOCKA QUIET IMPORTED_TARGET cmocka)

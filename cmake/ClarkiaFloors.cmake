@@ -32,6 +32,7 @@ foreach(floor ${CLARKIA_FLOORS})
 endforeach()
 
 add_dependencies(ck_support clarkia_revision)
+include(ClarkiaOnnx) # adds the generated reader of ONNX files to the net floor
 
 # The floors together, for other programs.
 if(CLARKIA_OBJECTS)

@@ -3,11 +3,11 @@
 
 /*
   CkNet: an immutable graph of layers with a parameter table. It knows shapes, names, offsets and operation counts; it
-  holds no weights (CkState) and runs nothing (CkEngine). Every rank has the whole net. Built layer by layer (the zoo,
-  ONNX import), then frozen by CkNetSetUp(). A layer kind is one file in src/net/ (kinds of the same shape rule share
-  one) and one line in layer_kinds.c; a net of the zoo is one file zoo_*.c and one line in zoo.c.
-  Images are C,H,W; windows of convolutions and pools that do not fill the image are cut as PyTorch cuts them (floor).
-  Building is collective and errors in shapes are user errors that name net, layer and sizes.
+  runs nothing (CkEngine) and holds no weights (CkState) but those that a file brought it to start from. Every rank has
+  the whole net. Built layer by layer (the zoo, ONNX import), then frozen by CkNetSetUp(). A layer kind is one file in
+  src/net/ (kinds of the same shape rule share one) and one line in layer_kinds.c; a net of the zoo is one file zoo_*.c
+  and one line in zoo.c. Images are C,H,W; windows of convolutions and pools that do not fill the image are cut as
+  PyTorch cuts them (floor). Building is collective and errors in shapes are user errors that name net, layer and sizes.
 */
 typedef struct _p_CkNet *CkNet;
 
@@ -34,7 +34,7 @@ typedef enum {
 /* Where CkStateInitialize() draws the weights of convolutions from: as PyTorch's defaults, uniform within
    1/sqrt(fan_in); or normal of variance 2/fan_out, fan_out = output channels x kernel (He et al., arXiv:1502.01852;
    what the authors of ResNet, WRN and DenseNet used). */
-typedef enum { CK_INITIAL_UNIFORM, CK_INITIAL_HE } CkInitial;
+typedef enum { CK_INITIALIZATION_UNIFORM, CK_INITIALIZATION_HE } CkInitialization;
 
 typedef enum { CK_HEAD_CROSS_ENTROPY, CK_HEAD_MSE } CkHead; /* mse: f_k = (1/2) sum_c (z_c - t_c)^2, t one-hot */
 
@@ -46,6 +46,7 @@ typedef enum { CK_ROLE_WEIGHT, CK_ROLE_BIAS, CK_ROLE_SCALE, CK_ROLE_SHIFT, CK_RO
 typedef struct {
   PetscInt  units;                            /* dense: outputs; conv, subsample: output channels */
   PetscInt  kernel[2], stride[2], padding[2]; /* conv and pooling: height, width; subsample: stride alone */
+  PetscInt  trailing[2];                      /* padding at the bottom and right: padding + trailing, at least 0 */
   PetscBool bias;                             /* dense, conv */
   double    epsilon;                          /* batch norm */
   double    rate;                             /* dropout: probability of zero */
@@ -83,13 +84,16 @@ PetscErrorCode CkNetReference(CkNet net); /* one more owner */
 PetscErrorCode CkNetSetFromOptions(CkNet net, CkShape input, PetscInt classes);
 PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt classes);
 PetscErrorCode CkNetRegisterOptions(void);
+/* -net FILE.onnx: graph, weights and running statistics of an ONNX file (docs/user-guide.md says what can be read), for
+   samples of this shape. What is not as in the file stands in the notes. User errors name file, node and operator. */
+PetscErrorCode CkNetReadOnnx(CkNet net, const char file[], CkShape input);
 
 /* Building: layer 0 is the input. Errors in shapes are user errors. */
 PetscErrorCode CkNetAddInput(CkNet net, CkShape shape);
 PetscErrorCode CkNetAddLayer(CkNet net, CkLayerType type, const char name[], PetscInt ninputs, const PetscInt inputs[],
                              const CkLayerAttributes *a, PetscInt *layer);
 PetscErrorCode CkNetSetHead(CkNet net, CkHead head);
-PetscErrorCode CkNetSetInitial(CkNet net, CkInitial initial); /* CK_INITIAL_UNIFORM unless set */
+PetscErrorCode CkNetSetInitialization(CkNet net, CkInitialization initial); /* CK_INITIALIZATION_UNIFORM unless set */
 PetscErrorCode CkNetSetUp(CkNet net);
 
 PetscErrorCode CkNetGetComm(CkNet net, MPI_Comm *comm);
@@ -101,9 +105,14 @@ PetscErrorCode CkNetGetLayers(CkNet net, PetscInt *n, const CkLayer **layers);
 PetscErrorCode CkNetGetParameters(
   CkNet net, PetscInt *n, const CkParameter **parameters); /* trainable first, in order of offset; then buffers */
 PetscErrorCode CkNetGetHead(CkNet net, CkHead *head);
-PetscErrorCode CkNetGetInitial(CkNet net, CkInitial *initial);
+PetscErrorCode CkNetGetInitialization(CkNet net, CkInitialization *initial);
 PetscErrorCode CkNetGetInput(CkNet net, CkShape *shape);
 PetscErrorCode CkNetGetClasses(CkNet net, PetscInt *classes);
+/* The numbers to start from that came with the net, length d and number of buffers; borrowed; NULL: it has none. After
+   set-up. */
+PetscErrorCode CkNetGetInitial(CkNet net, const double **weights, const double **buffers);
+/* What a user should know of how the net was made: lines of text, borrowed. */
+PetscErrorCode CkNetGetNotes(CkNet net, PetscInt *n, const char *const **notes);
 /* Floating-point operations of one forward pass of one sample (multiply and add count 2). */
 PetscErrorCode CkNetGetFlops(CkNet net, double *forward);
 PetscErrorCode CkNetGetLayerFlops(CkNet net, PetscInt layer, double *forward); /* of one layer */

@@ -11,8 +11,11 @@ typedef struct _p_CkState *CkState;
 PetscErrorCode CkStateCreate(MPI_Comm comm, CkNet net, CkState *state);
 PetscErrorCode CkStateDestroy(CkState *state);
 /* Random initial weights as PyTorch's defaults (kaiming-uniform: weight and bias uniform within 1/sqrt(fan_in); batch
- * norm 1, 0, mean 0, variance 1), convolutions as the net says (CkNetSetInitial()); a function of seed and tensor. */
+ * norm 1, 0, mean 0, variance 1), convolutions as the net says (CkNetSetInitialization()); a function of seed and
+ * tensor. */
 PetscErrorCode CkStateInitialize(CkState state, uint64_t seed);
+/* The weights and buffers that came with the net (CkNetGetInitial()); *has: whether there are any. */
+PetscErrorCode CkStateTakeInitial(CkState state, PetscBool *has);
 /* Writable views, length d and number of buffers; owned by the state. */
 PetscErrorCode CkStateGetArrays(CkState state, double **weights, double **buffers);
 PetscErrorCode CkStateGetNet(CkState state, CkNet *net);

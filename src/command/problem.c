@@ -5,7 +5,8 @@
 
 static const CkOption table[] = {
   {"state", CK_OPTION_FILE, NULL, 0, 0, NULL,
-   "file of the weights (HDF5, written by train); without it, random weights from -seed"},
+   "file of the weights (HDF5, written by train); random: random weights from -seed; unset: those in -net FILE.onnx, "
+   "else random ones"},
   {0}};
 
 PetscErrorCode CkProblemRegisterOptions(void)
@@ -58,15 +59,33 @@ PetscErrorCode CkProblemDataMemory(const CkProblem *problem, double *bytes)
 /* The small things that may be wrong come before the long reading of data. */
 static PetscErrorCode Load(CkProblem *problem, const char file[], PetscInt seed)
 {
-  double bytes;
+  double    bytes;
+  PetscBool has;
 
   PetscFunctionBeginUser;
   PetscCall(CkProblemDataMemory(problem, &bytes));
   PetscCall(CkMemoryCheck(problem->comm, bytes, "the data set",
                           "take fewer samples (-data_count), more nodes, or raise -memory_limit"));
-  if (file[0]) PetscCall(CkStateRead(problem->state, file));
-  else PetscCall(CkStateInitialize(problem->state, (uint64_t)seed));
+  PetscCall(CkStateInitialize(problem->state, (uint64_t)seed));
+  if (!file[0]) PetscCall(CkStateTakeInitial(problem->state, &has));
+  else if (strcmp(file, "random") != 0) PetscCall(CkStateRead(problem->state, file));
   PetscCall(CkDataSetUp(problem->data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* For tables: where the weights come from. */
+static PetscErrorCode DescribeWeights(CkProblem *problem, const char file[], PetscInt seed)
+{
+  const char   *net;
+  const double *weights, *buffers;
+  const size_t  room = sizeof(problem->weights);
+
+  PetscFunctionBeginUser;
+  PetscCall(CkNetGetInitial(problem->net, &weights, &buffers));
+  PetscCall(CkNetGetName(problem->net, &net));
+  if (file[0] && strcmp(file, "random") != 0) PetscCall(PetscStrncpy(problem->weights, file, room));
+  else if (weights && !file[0]) PetscCall(PetscStrncpy(problem->weights, net, room));
+  else PetscCall(PetscSNPrintf(problem->weights, room, "random, seed %" PetscInt_FMT, seed));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -79,9 +98,8 @@ PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem
   *problem = (CkProblem){.comm = comm};
   PetscCall(CkOptionsGetString("state", file, sizeof(file), NULL));
   PetscCall(CkOptionsGetInt("seed", &seed, NULL));
-  if (file[0]) PetscCall(PetscStrncpy(problem->weights, file, sizeof(problem->weights)));
-  else PetscCall(PetscSNPrintf(problem->weights, sizeof(problem->weights), "random, seed %" PetscInt_FMT, seed));
   PetscCall(Open(problem));
+  PetscCall(DescribeWeights(problem, file, seed));
   if (load) PetscCall(Load(problem, file, seed));
   PetscCall(CkLossSetUp(problem->loss));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -90,9 +108,11 @@ PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem
 PetscErrorCode CkProblemDescribe(const CkProblem *problem, CkTable rows)
 {
   const char *text;
-  PetscInt    N, d, buffers;
+  PetscInt    N, d, buffers, n;
   CkShape     shape;
   double      forward;
+
+  const char *const *notes;
 
   PetscFunctionBeginUser;
   PetscCall(CkDataGetSize(problem->data, &N));
@@ -109,6 +129,8 @@ PetscErrorCode CkProblemDescribe(const CkProblem *problem, CkTable rows)
     CkTableRow(rows, "net", text, "%" PetscInt_FMT " weights, %" PetscInt_FMT " running statistics", d, buffers));
   PetscCall(CkTableRow(rows, "forward pass", "floating-point operations of one sample", "%.4g", forward));
   PetscCall(CkTableRow(rows, "weights from", "", "%s", problem->weights));
+  PetscCall(CkNetGetNotes(problem->net, &n, &notes));
+  for (PetscInt i = 0; i < n; ++i) PetscCall(CkTableRow(rows, "note", "", "%s", notes[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

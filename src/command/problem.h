@@ -11,7 +11,7 @@ typedef struct {
   CkNet    net;
   CkState  state;
   CkLoss   loss;
-  char     weights[PETSC_MAX_PATH_LEN]; /* where they come from: the file given by -state, or "random, seed 1" */
+  char     weights[PETSC_MAX_PATH_LEN]; /* where they come from: the file of -state or -net, or "random, seed 1" */
 } CkProblem;
 
 /* -data*, -net*, -engine*, -loss* and -state. */
@@ -21,6 +21,6 @@ PetscErrorCode CkProblemRegisterOptions(void);
 PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem);
 /* Bytes of the data set per rank, a rank's part of what is stored once per node included. Collective. */
 PetscErrorCode CkProblemDataMemory(const CkProblem *problem, double *bytes);
-/* Rows "data", "net", "forward pass", "weights from" of a summary table. */
+/* Rows "data", "net", "forward pass", "weights from", and the net's notes, of a summary table. */
 PetscErrorCode CkProblemDescribe(const CkProblem *problem, CkTable table);
 PetscErrorCode CkProblemDestroy(CkProblem *problem);

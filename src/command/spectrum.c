@@ -17,6 +17,20 @@ static PetscErrorCode RegisterOptions(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What a user should know of the net, from an ONNX file say. */
+static PetscErrorCode LogNotes(const CkProblem *problem)
+{
+  const char *const *notes;
+  const char        *name;
+  PetscInt           n;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkNetGetName(problem->net, &name));
+  PetscCall(CkNetGetNotes(problem->net, &n, &notes));
+  for (PetscInt i = 0; i < n; ++i) PetscCall(CkLog(problem->comm, "%s: %s", name, notes[i]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CreateSpectrum(CkProblem *problem, CkDiffusion *D, CkSpectrum *spectrum)
 {
   const char *samples;
@@ -49,6 +63,28 @@ static PetscErrorCode Checksums(CkProblem *problem, char data[32], char weights[
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode WriteNotes(CkFile file, const CkProblem *problem)
+{
+  const char *const *notes;
+  char              *text;
+  size_t             room = 1;
+  PetscInt           n;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkNetGetNotes(problem->net, &n, &notes));
+  if (n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt i = 0; i < n; ++i) room += strlen(notes[i]) + 1;
+  room = PetscMin(room, 60000); /* what an attribute takes */
+  PetscCall(PetscCalloc1(room, &text));
+  for (PetscInt i = 0; i < n; ++i) {
+    PetscCall(PetscStrlcat(text, i ? "\n" : "", room));
+    PetscCall(PetscStrlcat(text, notes[i], room));
+  }
+  PetscCall(CkFileWriteString(file, "/", "network_notes", text));
+  PetscCall(PetscFree(text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode WriteResult(CkFile file, CkProblem *problem, CkSpectrum spectrum)
 {
   char data[32], weights[32];
@@ -58,6 +94,7 @@ static PetscErrorCode WriteResult(CkFile file, CkProblem *problem, CkSpectrum sp
   PetscCall(Checksums(problem, data, weights));
   PetscCall(CkFileWriteString(file, "/", "data_checksum", data));
   if (weights[0]) PetscCall(CkFileWriteString(file, "/", "weights_checksum", weights));
+  PetscCall(WriteNotes(file, problem));
   PetscCall(CkSpectrumWrite(spectrum, file));
   PetscCall(CkFileCommit(file));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -117,6 +154,7 @@ static PetscErrorCode Run(MPI_Comm comm)
   PetscCall(CheckEffect(comm));
   PetscCall(CkOptionsGetBool("dry_run", &dry, NULL));
   PetscCall(CkProblemCreate(comm, (PetscBool)!dry, &problem));
+  PetscCall(LogNotes(&problem));
   PetscCall(CreateSpectrum(&problem, &D, &spectrum));
   if (dry) PetscCall(CkSpectrumPlan(spectrum, PETSC_TRUE));
   else PetscCall(Solve(comm, &problem, spectrum));

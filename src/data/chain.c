@@ -49,15 +49,20 @@ static PetscErrorCode AddTransform(CkData data, const char name[])
 
 static PetscErrorCode AddListed(CkData data)
 {
-  char list[sizeof(data->settings.transform)], *rest = list;
+  const PetscBool given = (PetscBool)(data->settings.nmean > 0 || data->settings.ndeviation > 0);
+  char            list[sizeof(data->settings.transform)], *rest = list;
 
   PetscFunctionBeginUser;
   PetscCall(PetscStrncpy(list, data->settings.transform, sizeof(list)));
+  CkCheckAll(data->comm, !given || strcmp(list, "auto") == 0 || strstr(list, "standardise"), PETSC_ERR_USER_INPUT,
+             "-data_mean and -data_deviation belong to the transform standardise, which -data_transform %s lacks",
+             list);
   if (data->settings.npool && !strstr(list, "pool")) PetscCall(AddTransform(data, "pool"));
   if (strcmp(list, "none") == 0) PetscFunctionReturn(PETSC_SUCCESS);
   if (strcmp(list, "auto") == 0) {
     /* an imported file is as it was asked for at its import */
     if (data->reader->type == CK_U8 && !data->reader->transformed) PetscCall(AddTransform(data, "scale"));
+    if (given) PetscCall(AddTransform(data, "standardise"));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   for (char *name; (name = strsep(&rest, ","));) PetscCall(AddTransform(data, name));
@@ -72,9 +77,12 @@ static PetscErrorCode AddFromFile(CkData data)
   PetscBool             fits = PETSC_TRUE;
 
   PetscFunctionBeginUser;
-  CkCheckAll(data->comm, data->ntransforms == 0 && s->npool == 0 && strcmp(s->transform, "auto") == 0,
+  CkCheckAll(data->comm,
+             data->ntransforms == 0 && s->npool == 0 && s->nmean == 0 && s->ndeviation == 0 &&
+               strcmp(s->transform, "auto") == 0,
              PETSC_ERR_USER_INPUT,
-             "-data_transform_from brings all transforms; leave out -data_transform and -data_pool, and name data that "
+             "-data_transform_from brings all transforms; leave out -data_transform, -data_pool, -data_mean and "
+             "-data_deviation, and name data that "
              "have not been transformed");
   PetscCall(CkFileOpen(data->comm, s->transform_from, &file));
   PetscCall(CkDataReadTransforms(data, file));

@@ -28,11 +28,16 @@ static const CkOption options[] = {
   {"data_separation", CK_OPTION_REAL, "8", 0, 1e6, NULL,
    "synthetic: distance of two class means, in standard deviations of the noise"},
   {"data_transform", CK_OPTION_STRING, "auto", 0, 0, NULL,
-   "list of pool, scale, standardise, gcn, zca, run in this order; none; auto: scale for uint8 that was not imported"},
+   "list of pool, scale, standardise, gcn, zca, run in this order; none; auto: scale for uint8 that was not imported, "
+   "and standardise if -data_mean is given"},
   {"data_transform_from", CK_OPTION_FILE, NULL, 0, 0, NULL,
    "apply the transforms, with their fitted numbers, of a file written by import"},
   {"data_pool", CK_OPTION_INTS, NULL, 1, 2147483647, NULL,
    "pool images to SIDE or HEIGHT,WIDTH, before all other transforms: 7 makes 7 x 7 of 28 x 28"},
+  {"data_mean", CK_OPTION_REALS, NULL, -1e30, 1e30, NULL,
+   "standardise: means to subtract instead of the training split's, one or one a channel (auto: scale,standardise)"},
+  {"data_deviation", CK_OPTION_REALS, NULL, 1e-30, 1e30, NULL,
+   "standardise: standard deviations to divide by, likewise; given together with -data_mean"},
   {"data_zca_epsilon", CK_OPTION_REAL, "0.1", 1e-12, 1e12, NULL,
    "zca: added to the eigenvalues of the covariance, in its units"},
   {"data_shared", CK_OPTION_BOOL, "true", 0, 0, NULL,
@@ -83,6 +88,9 @@ static PetscErrorCode ReadNumbers(CkDataSettings *s)
   s->npool = 2;
   PetscCall(CkOptionsGetInts("data_pool", s->pool, &s->npool, &given));
   if (!given) s->npool = 0;
+  s->nmean = s->ndeviation = CK_MAX_GIVEN;
+  PetscCall(CkOptionsGetReals("data_mean", s->mean, &s->nmean, NULL));
+  PetscCall(CkOptionsGetReals("data_deviation", s->deviation, &s->ndeviation, NULL));
   PetscCall(CkOptionsGetReal("data_separation", &s->separation, NULL));
   PetscCall(CkOptionsGetReal("data_zca_epsilon", &s->zca_epsilon, NULL));
   PetscCall(CkOptionsGetInt("seed", &s->seed, NULL));

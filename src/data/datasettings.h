@@ -11,6 +11,8 @@
 #define CK_DATA_FORMAT "clarkia-data"
 #define CK_DATA_VERSION 1
 #define CK_CLASS_NAMES_LENGTH ((size_t)60000)
+/* Most numbers that -data_mean and -data_deviation take. */
+#define CK_MAX_GIVEN 1024
 /* -data_count not given */
 #define CK_COUNT_ALL (-1)
 
@@ -26,6 +28,8 @@ typedef struct {
   PetscInt  nkeep, keep[CK_MAX_CLASSES_KEPT];
   PetscInt  nshape, shape[3];
   PetscInt  npool, pool[2];
+  PetscInt  nmean, ndeviation; /* 0: not given */
+  PetscReal mean[CK_MAX_GIVEN], deviation[CK_MAX_GIVEN];
   PetscReal separation, zca_epsilon;
   PetscInt  seed;
   PetscBool shared;

@@ -2,7 +2,7 @@
 
 /*
   transform_standardise.c: mean 0 and standard deviation 1 (1/N) over the training split, per channel (per feature of a
-  table); a constant one becomes 0.
+  table); a constant one becomes 0. With -data_mean and -data_deviation those numbers instead, as published with a net.
 */
 typedef struct {
   double *mean, *deviation; /* [c] */
@@ -22,11 +22,27 @@ static PetscErrorCode Allocate(CkTransform t)
 
 static PetscErrorCode SetUp(CkTransform t, const CkDataSettings *settings, CkVerdict *verdict)
 {
+  const PetscInt      nmean = settings->nmean, ndeviation = settings->ndeviation;
+  StandardiseContext *context;
+
   PetscFunctionBeginUser;
-  (void)settings;
-  (void)verdict;
   t->out = t->in;
   t->bytes_out = PETSC_FALSE;
+  if (nmean == 0 && ndeviation == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  if ((nmean != 1 && nmean != t->in.c) || (ndeviation != 1 && ndeviation != t->in.c)) {
+    CkVerdictFail(verdict, PETSC_ERR_USER_INPUT,
+                  "-data_mean and -data_deviation give %" PetscInt_FMT " and %" PetscInt_FMT
+                  " numbers; give one of each, or one of each for every channel (%" PetscInt_FMT ")",
+                  nmean, ndeviation, t->in.c);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(Allocate(t));
+  context = t->context;
+  for (PetscInt c = 0; c < t->in.c; ++c) {
+    context->mean[c] = settings->mean[nmean == 1 ? 0 : c];
+    context->deviation[c] = settings->deviation[ndeviation == 1 ? 0 : c];
+  }
+  t->ready = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -59,10 +75,10 @@ static PetscErrorCode Write(CkTransform t, CkFile file, const char group[])
   const PetscInt64          shape[] = {t->in.c};
 
   PetscFunctionBeginUser;
-  PetscCall(
-    CkTransformWriteArray(file, group, "mean", 1, shape, context->mean, "mean of the training split, per channel"));
+  PetscCall(CkTransformWriteArray(file, group, "mean", 1, shape, context->mean,
+                                  "mean of the training split (or as given), per channel"));
   PetscCall(CkTransformWriteArray(file, group, "deviation", 1, shape, context->deviation,
-                                  "standard deviation (1/N) of the training split, per channel"));
+                                  "standard deviation (1/N) of the training split (or as given), per channel"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -35,23 +35,27 @@ void CkLayerWindow(CkNet net, CkLayer *layer, CkVerdict *verdict)
   PetscInt                 out[2] = {0, 0};
 
   for (int i = 0; i < 2; ++i) {
-    if (a->kernel[i] < 1 || a->stride[i] < 1 || a->padding[i] < 0) {
+    const PetscInt64 padding = 2 * (PetscInt64)a->padding[i] + a->trailing[i];
+
+    if (a->kernel[i] < 1 || a->stride[i] < 1 || a->padding[i] < 0 || padding < a->padding[i]) {
       CkLayerFail(net, layer, verdict,
                   "needs kernel and stride of at least 1 and padding of at least 0, got %" PetscInt_FMT
-                  ", %" PetscInt_FMT " and %" PetscInt_FMT,
-                  a->kernel[i], a->stride[i], a->padding[i]);
+                  ", %" PetscInt_FMT " and %" PetscInt_FMT " before, %" PetscInt64_FMT " behind",
+                  a->kernel[i], a->stride[i], a->padding[i], padding - a->padding[i]);
       return;
     }
-    if (size[i] > PETSC_MAX_INT - 2 * a->padding[i] || size[i] + 2 * a->padding[i] < a->kernel[i]) {
+    if (size[i] > PETSC_MAX_INT - padding || size[i] + padding < a->kernel[i]) {
       CkLayerFail(net, layer, verdict,
                   "needs an image of at least %" PetscInt_FMT " x %" PetscInt_FMT
                   " (its kernel) with its padding of %" PetscInt_FMT " x %" PetscInt_FMT
-                  " on each side, got %" PetscInt_FMT " x %" PetscInt_FMT " x %" PetscInt_FMT
+                  " on each side (and %" PetscInt_FMT " x %" PetscInt_FMT
+                  " more at the bottom and right), got %" PetscInt_FMT " x %" PetscInt_FMT " x %" PetscInt_FMT
                   " (channels x height x width)",
-                  a->kernel[0], a->kernel[1], a->padding[0], a->padding[1], layer->in.c, layer->in.h, layer->in.w);
+                  a->kernel[0], a->kernel[1], a->padding[0], a->padding[1], a->trailing[0], a->trailing[1], layer->in.c,
+                  layer->in.h, layer->in.w);
       return;
     }
-    out[i] = (size[i] + 2 * a->padding[i] - a->kernel[i]) / a->stride[i] + 1;
+    out[i] = (PetscInt)((size[i] + padding - a->kernel[i]) / a->stride[i] + 1);
   }
   layer->out.h = out[0];
   layer->out.w = out[1];

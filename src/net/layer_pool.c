@@ -4,11 +4,16 @@
    padding (PyTorch's default); a max window does not see them. */
 static void ShapeWindow(CkNet net, CkLayer *layer, const CkShape inputs[], CkVerdict *verdict)
 {
-  for (int i = 0; i < 2; ++i)
-    if (2 * layer->a.padding[i] > layer->a.kernel[i])
+  for (int i = 0; i < 2; ++i) {
+    const PetscInt behind = layer->a.padding[i] + layer->a.trailing[i];
+
+    if (layer->a.padding[i] > layer->a.kernel[i] / 2 || behind >= PetscMax(layer->a.kernel[i], 1))
       CkLayerFail(net, layer, verdict,
-                  "needs a padding of at most half its kernel (%" PetscInt_FMT "), got %" PetscInt_FMT,
-                  layer->a.kernel[i], layer->a.padding[i]);
+                  "needs a padding of at most half its kernel (%" PetscInt_FMT
+                  ") before and less than the kernel behind, so that no window lies in the padding alone, got "
+                  "%" PetscInt_FMT " and %" PetscInt_FMT,
+                  layer->a.kernel[i], layer->a.padding[i], behind);
+  }
   layer->out.c = inputs[0].c;
   CkLayerWindow(net, layer, verdict);
 }

@@ -1,4 +1,6 @@
 #include "netimpl.h"
+#include <stdarg.h>
+#include <stdio.h>
 
 PetscErrorCode CkNetCreate(MPI_Comm comm, CkNet *net)
 {
@@ -32,6 +34,10 @@ PetscErrorCode CkNetDestroy(CkNet *net)
   PetscCall(PetscFree(n->trainable));
   PetscCall(PetscFree(n->buffers));
   PetscCall(PetscFree(n->parameters));
+  PetscCall(PetscFree(n->initial_weights));
+  PetscCall(PetscFree(n->initial_buffers));
+  for (PetscInt i = 0; i < n->nnotes; ++i) PetscCall(PetscFree(n->notes[i]));
+  PetscCall(PetscFree(n->notes));
   PetscCall(PetscFree(n->name));
   PetscCall(PetscFree(n));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -46,6 +52,26 @@ PetscErrorCode CkNetSetName(CkNet net, const char name[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkNetAddNote(CkNet net, const char format[], ...)
+{
+  char    text[256];
+  va_list arguments;
+
+  PetscFunctionBeginUser;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof(text), format, arguments);
+  va_end(arguments);
+  for (char *c = text; *c; ++c) /* names in a file must not steer the terminal */
+    if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
+  if (net->nnotes == net->room_notes) {
+    net->room_notes = 2 * net->room_notes + 8;
+    PetscCall(PetscRealloc((size_t)net->room_notes * sizeof(*net->notes), &net->notes));
+  }
+  PetscCall(PetscStrallocpy(text, &net->notes[net->nnotes]));
+  ++net->nnotes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkNetSetHead(CkNet net, CkHead head)
 {
   PetscFunctionBeginUser;
@@ -56,7 +82,7 @@ PetscErrorCode CkNetSetHead(CkNet net, CkHead head)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkNetSetInitial(CkNet net, CkInitial initial)
+PetscErrorCode CkNetSetInitialization(CkNet net, CkInitialization initial)
 {
   PetscFunctionBeginUser;
   PetscCheck(!net->setup, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The net is frozen");
@@ -254,7 +280,7 @@ PetscErrorCode CkNetGetHead(CkNet net, CkHead *head)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkNetGetInitial(CkNet net, CkInitial *initial)
+PetscErrorCode CkNetGetInitialization(CkNet net, CkInitialization *initial)
 {
   PetscFunctionBeginUser;
   *initial = net->initial;
@@ -277,6 +303,23 @@ PetscErrorCode CkNetGetClasses(CkNet net, PetscInt *classes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkNetGetInitial(CkNet net, const double **weights, const double **buffers)
+{
+  PetscFunctionBeginUser;
+  CHECK_SETUP(net);
+  *weights = net->initial_weights;
+  *buffers = net->initial_buffers;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkNetGetNotes(CkNet net, PetscInt *n, const char *const **notes)
+{
+  PetscFunctionBeginUser;
+  *n = net->nnotes;
+  *notes = (const char *const *)net->notes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkNetGetLayerFlops(CkNet net, PetscInt layer, double *forward)
 {
   PetscFunctionBeginUser;
@@ -295,5 +338,6 @@ PetscErrorCode CkNetGetFlops(CkNet net, double *forward)
     PetscCall(CkNetGetLayerFlops(net, i, &layer));
     *forward += layer;
   }
+  for (PetscInt i = 0; i < net->nnotes; ++i) PetscCall(PetscPrintf(net->comm, "  note: %s\n", net->notes[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

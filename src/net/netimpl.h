@@ -6,19 +6,23 @@
   netimpl.h: the net's insides and the contract of a layer kind, shared by the files of this floor.
 */
 struct _p_CkNet {
-  MPI_Comm     comm;
-  PetscInt     references;
-  char        *name;
-  CkShape      made_for; /* set by the zoo's builders: the input they are made for, for messages; {0, 0, 0}: any */
-  PetscBool    setup;
-  CkHead       head;
-  CkInitial    initial;
-  PetscInt     nlayers, room_layers;
-  CkLayer     *layers;
-  PetscInt     ntrainable, nbuffers, room_trainable, room_buffers; /* tensors */
-  CkParameter *trainable, *buffers;                                /* until set-up */
-  CkParameter *parameters;                                         /* after: trainable, then buffers */
-  PetscInt64   size_trainable, size_buffers;                       /* numbers */
+  MPI_Comm         comm;
+  PetscInt         references;
+  char            *name;
+  CkShape          made_for; /* set by the zoo's builders: the input they are made for, for messages; {0, 0, 0}: any */
+  PetscBool        setup;
+  CkHead           head;
+  CkInitialization initial;
+  PetscInt         nlayers, room_layers;
+  CkLayer         *layers;
+  PetscInt         ntrainable, nbuffers, room_trainable, room_buffers; /* tensors */
+  CkParameter     *trainable, *buffers;                                /* until set-up */
+  CkParameter     *parameters;                                         /* after: trainable, then buffers */
+  PetscInt64       size_trainable, size_buffers;                       /* numbers */
+  double          *initial_weights, *initial_buffers;                  /* of a file; NULL: none */
+  PetscBool        softmax_dropped;                                    /* at the end of a file's net */
+  PetscInt         nnotes, room_notes;
+  char           **notes;
 };
 
 /* A layer kind: shape rule, parameters, cost. */
@@ -44,6 +48,8 @@ extern const CkLayerKind CkLayerKindInput, CkLayerKindDense, CkLayerKindConv, Ck
 
 /* "; small-allcnn is made for ...", or "" where the net takes any shape or has the one it is made for. */
 void CkNetShapeHint(CkNet net, char text[], size_t length);
+/* Adds a line to CkNetGetNotes(). */
+PetscErrorCode CkNetAddNote(CkNet net, const char format[], ...) PETSC_ATTRIBUTE_FORMAT(2, 3);
 /* Records "net: layer name (kind) needs ..." ; the format says what is needed and what is there. */
 void CkLayerFail(CkNet net, const CkLayer *layer, CkVerdict *verdict, const char format[], ...)
   PETSC_ATTRIBUTE_FORMAT(4, 5);

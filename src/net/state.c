@@ -64,13 +64,13 @@ static double *Tensor(const CkParameter *p, double weights[], double buffers[])
 }
 
 /* The first tensor of a layer is its weight; all axes but the outputs are inputs. */
-static void DrawWeights(const CkParameter *p, const CkParameter *weight, CkInitial initial, const CkRandom *stream,
-                        double x[])
+static void DrawWeights(const CkParameter *p, const CkParameter *weight, CkInitialization initial,
+                        const CkRandom *stream, double x[])
 {
   const double inputs = (double)weight->size / (double)weight->shape[0];
   const double kernel = weight->rank == 4 ? (double)(weight->shape[2] * weight->shape[3]) : 1;
 
-  if (initial == CK_INITIAL_HE && p->rank == 4) {
+  if (initial == CK_INITIALIZATION_HE && p->rank == 4) {
     CkRandomNormals(stream, 0, (size_t)p->size, x);
     for (PetscInt i = 0; i < p->size; ++i) x[i] *= sqrt(2 / (kernel * (double)weight->shape[0]));
   } else {
@@ -84,12 +84,12 @@ PetscErrorCode CkStateInitialize(CkState state, uint64_t seed)
   const CkParameter *parameters;
   const CkLayer     *layers;
   PetscInt           n, nlayers;
-  CkInitial          initial;
+  CkInitialization   initial;
 
   PetscFunctionBeginUser;
   PetscCall(CkNetGetParameters(state->net, &n, &parameters));
   PetscCall(CkNetGetLayers(state->net, &nlayers, &layers));
-  PetscCall(CkNetGetInitial(state->net, &initial));
+  PetscCall(CkNetGetInitialization(state->net, &initial));
   for (PetscInt t = 0; t < n; ++t) {
     const CkParameter *p = &parameters[t];
     const CkRandom     stream = {.seed = seed, .purpose = CK_RANDOM_INIT, .step = (uint64_t)t};
@@ -103,6 +103,19 @@ PetscErrorCode CkStateInitialize(CkState state, uint64_t seed)
       for (PetscInt i = 0; i < p->size; ++i) x[i] = value;
     }
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkStateTakeInitial(CkState state, PetscBool *has)
+{
+  const double *weights, *buffers;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkNetGetInitial(state->net, &weights, &buffers));
+  *has = (PetscBool)(weights != NULL);
+  if (!*has) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscArraycpy(state->weights, weights, state->d));
+  PetscCall(PetscArraycpy(state->buffers, buffers, state->nbuffers));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

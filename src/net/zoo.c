@@ -9,7 +9,8 @@ static const CkZooEntry *const entries[] = {&CkZooMlp,         &CkZooLogistic, &
 #define NENTRIES (sizeof(entries) / sizeof(entries[0]))
 
 static const CkOption options[] = {
-  {"net", CK_OPTION_STRING, NULL, 0, 0, NULL, "name of a built-in net; an unknown name gets the list of them"},
+  {"net", CK_OPTION_STRING, NULL, 0, 0, NULL,
+   "a file NAME.onnx, or the name of a built-in net; an unknown name gets the list of them"},
   {"net_classes", CK_OPTION_INT, NULL, 1, 65536, NULL,
    "outputs of the net, where more are wanted than the data has classes (unset: one a class)"},
   {"net_widths", CK_OPTION_INTS, "64,32", 1, 1e6, NULL, "mlp: widths of the hidden layers"},
@@ -59,8 +60,10 @@ static PetscErrorCode FindEntry(CkNet net, const char name[], const CkZooEntry *
     PetscCall(PetscStrlcat(known, entries[i]->name, sizeof(known)));
     if (!strcmp(entries[i]->name, name)) *entry = entries[i];
   }
-  CkCheckAll(net->comm, name[0], PETSC_ERR_ARG_UNKNOWN_TYPE, "no net is chosen: give -net with one of %s", known);
-  CkCheckAll(net->comm, *entry, PETSC_ERR_ARG_UNKNOWN_TYPE, "-net %s: no such net; known are %s", name, known);
+  CkCheckAll(net->comm, name[0], PETSC_ERR_ARG_UNKNOWN_TYPE,
+             "no net is chosen: give -net with one of %s, or a file NAME.onnx", known);
+  CkCheckAll(net->comm, *entry, PETSC_ERR_ARG_UNKNOWN_TYPE, "-net %s: no such net; known are %s, and files NAME.onnx",
+             name, known);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -138,7 +141,8 @@ static const char *Heeding(int flag, char text[], size_t length)
   return text;
 }
 
-PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt classes)
+/* User error for the first key given that the net does not heed. */
+static PetscErrorCode RefuseOthers(CkNet net, const char name[], int given, int heeded)
 {
   static const struct {
     const char *key;
@@ -149,9 +153,20 @@ PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt
               {"net_widen", CK_ZOO_WIDEN},           {"net_growth", CK_ZOO_GROWTH},
               {"net_shortcut", CK_ZOO_SHORTCUT},     {"net_preactivation", CK_ZOO_PREACTIVATION},
               {"net_bottleneck", CK_ZOO_BOTTLENECK}, {"net_compression", CK_ZOO_COMPRESSION}};
+  char known[256];
+
+  PetscFunctionBeginUser;
+  for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i)
+    CkCheckAll(net->comm, !(given & keys[i].flag & ~heeded), PETSC_ERR_ARG_WRONG,
+               "-%s has no meaning for -net %s: leave it out, or use a net that heeds it (%s)", keys[i].key, name,
+               Heeding(keys[i].flag, known, sizeof(known)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt classes)
+{
   const CkZooEntry *entry;
   CkZooChoices      choices = {0};
-  char              known[256];
   int               given;
 
   PetscFunctionBeginUser;
@@ -159,12 +174,34 @@ PetscErrorCode CkNetSetZoo(CkNet net, const char name[], CkShape input, PetscInt
   PetscCall(CkNetRegisterOptions());
   PetscCall(FindEntry(net, name, &entry));
   PetscCall(ReadChoices(&choices, &given));
-  for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i)
-    CkCheckAll(net->comm, !(given & keys[i].flag & ~entry->keys), PETSC_ERR_ARG_WRONG,
-               "-%s has no meaning for -net %s: leave it out, or use a net that heeds it (%s)", keys[i].key,
-               entry->name, Heeding(keys[i].flag, known, sizeof(known)));
+  PetscCall(RefuseOthers(net, entry->name, given, entry->keys));
   PetscCall(CkNetSetName(net, entry->name));
   PetscCall(entry->build(net, input, classes, &choices));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscBool IsOnnx(const char name[])
+{
+  const size_t n = strlen(name);
+
+  return (PetscBool)(n > 5 && !strcmp(name + n - 5, ".onnx"));
+}
+
+/* A file says by itself what the keys of the zoo say. */
+static PetscErrorCode SetFile(CkNet net, const char file[], CkShape input, PetscBool more, PetscBool mse)
+{
+  CkZooChoices choices = {0};
+  int          given;
+
+  PetscFunctionBeginUser;
+  PetscCall(ReadChoices(&choices, &given));
+  PetscCall(RefuseOthers(net, file, given, 0));
+  CkCheckAll(net->comm, !more, PETSC_ERR_ARG_WRONG, "-net_classes has no meaning for -net %s: leave it out", file);
+  PetscCall(CkNetReadOnnx(net, file, input));
+  CkCheckAll(net->comm, !mse || !net->softmax_dropped, PETSC_ERR_ARG_INCOMP,
+             "-net_loss mse: the net of %s ends in a softmax, which belongs to -net_loss cross-entropy: use that, or "
+             "export the net without it",
+             file);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -184,10 +221,11 @@ PetscErrorCode CkNetSetFromOptions(CkNet net, CkShape input, PetscInt classes)
   PetscCall(CkOptionsGetString("net", name, sizeof(name), NULL));
   PetscCall(CkOptionsGetString("net_loss", loss, sizeof(loss), NULL));
   CkCheckAll(
-    net->comm, (more ? outputs : classes) > 1 || !strcmp(loss, "mse"), PETSC_ERR_ARG_SIZ,
+    net->comm, IsOnnx(name) || (more ? outputs : classes) > 1 || !strcmp(loss, "mse"), PETSC_ERR_ARG_SIZ,
     "the data have only one class, and the cross-entropy of one class is 0 whatever the weights: keep at least 2 "
     "classes (-data_classes_keep, -data_classes), give more outputs with -net_classes, or take -net_loss mse");
-  PetscCall(CkNetSetZoo(net, name, input, more ? outputs : classes));
+  if (IsOnnx(name)) PetscCall(SetFile(net, name, input, more, (PetscBool)!strcmp(loss, "mse")));
+  else PetscCall(CkNetSetZoo(net, name, input, more ? outputs : classes));
   PetscCall(CkNetSetHead(net, strcmp(loss, "mse") ? CK_HEAD_CROSS_ENTROPY : CK_HEAD_MSE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -56,7 +56,7 @@ static PetscErrorCode Build(CkNet net, CkShape input, PetscInt classes, const Ck
 
   PetscFunctionBeginUser;
   PetscCall(CkPathBlocks(net, depth, c->bottleneck ? 6 : 3, 4, &layers));
-  PetscCall(CkNetSetInitial(net, CK_INITIAL_HE));
+  PetscCall(CkNetSetInitialization(net, CK_INITIALIZATION_HE));
   PetscCall(CkPathBegin(&path, net, input));
   PetscCall(CkPathConv(&path, "features.conv0", both ? 2 * growth : 16, 3, 1));
   for (PetscInt block = 1; block <= 3; ++block) {

@@ -89,7 +89,7 @@ static PetscErrorCode Build(CkNet net, CkShape input, PetscInt classes, const Ck
 
   PetscFunctionBeginUser;
   PetscCall(CkPathBlocks(net, depth, c->bottleneck ? 9 : 6, 2, &blocks));
-  PetscCall(CkNetSetInitial(net, CK_INITIAL_HE));
+  PetscCall(CkNetSetInitialization(net, CK_INITIALIZATION_HE));
   PetscCall(CkPathBegin(&path, net, input));
   PetscCall(CkPathConv(&path, "conv1", 16, 3, 1));
   if (!c->preactivation) PetscCall(NormRelu(&path, 1, PETSC_TRUE));

@@ -34,7 +34,7 @@ static PetscErrorCode Build(CkNet net, CkShape input, PetscInt classes, const Ck
 
   PetscFunctionBeginUser;
   PetscCall(CkPathBlocks(net, depth, 6, 4, &blocks));
-  PetscCall(CkNetSetInitial(net, CK_INITIAL_HE));
+  PetscCall(CkNetSetInitialization(net, CK_INITIALIZATION_HE));
   PetscCall(CkPathBegin(&path, net, input));
   PetscCall(CkPathConv(&path, "conv1", 16, 3, 1));
   for (PetscInt stage = 0; stage < 3; ++stage)

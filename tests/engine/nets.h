@@ -215,6 +215,35 @@ static inline void BuildDenseBlocks(CkNet net)
   Dense(net, "classifier", Plain(net, CK_LAYER_GLOBALAVGPOOL, "global", l), 3, PETSC_TRUE);
 }
 
+/* More padding on one side than on the other: a convolution with strides, one behind that, pools of both kinds. */
+static inline void BuildLopsided(CkNet net)
+{
+  const CkLayerAttributes first = {
+    .units = 4, .kernel = {3, 2}, .stride = {2, 1}, .padding = {0, 1}, .trailing = {2, -1}, .bias = PETSC_TRUE};
+  const CkLayerAttributes second = {.units = 3, .kernel = {2, 2}, .stride = {1, 1}, .trailing = {1, 1}};
+  const CkLayerAttributes most = {.kernel = {3, 2}, .stride = {2, 1}, .padding = {1, 0}, .trailing = {1, 1}};
+  const CkLayerAttributes mean = {.kernel = {2, 3}, .stride = {1, 2}, .padding = {1, 0}, .trailing = {-1, 2}};
+  PetscInt                l = Layer(net, CK_LAYER_CONV, "conv1", 0, first);
+
+  l = Layer(net, CK_LAYER_MAXPOOL, "pool", Plain(net, CK_LAYER_TANH, "tanh", l), most);
+  l = Plain(net, CK_LAYER_SOFTPLUS, "softplus", Layer(net, CK_LAYER_CONV, "conv2", l, second));
+  l = Plain(net, CK_LAYER_FLATTEN, "flatten", Layer(net, CK_LAYER_AVGPOOL, "avgpool", l, mean));
+  Dense(net, "fc", l, 3, PETSC_TRUE);
+}
+
+/* Dropout between what works in place and the pools: after a convolution, and after a batch norm. */
+static inline void BuildDropout(CkNet net)
+{
+  PetscInt l = Plain(net, CK_LAYER_TANH, "tanh", Conv(net, "conv1", 0, 3, 3, 1, 1));
+
+  l = Pool(net, CK_LAYER_MAXPOOL, "pool1", Layer(net, CK_LAYER_DROPOUT, "drop1", l, (CkLayerAttributes){.rate = 0.25}),
+           3, 2, 0);
+  l = Plain(net, CK_LAYER_SOFTPLUS, "softplus", Norm(net, "bn", Conv(net, "conv2", l, 4, 2, 1, 1)));
+  l = Pool(net, CK_LAYER_MAXPOOL, "pool2", Layer(net, CK_LAYER_DROPOUT, "drop2", l, (CkLayerAttributes){.rate = 0.5}),
+           2, 2, 0);
+  Dense(net, "fc", Plain(net, CK_LAYER_FLATTEN, "flatten", l), 3, PETSC_TRUE);
+}
+
 static const TestNet test_nets[] = {
   {"dense", {2, 2, 3}, PETSC_TRUE, BuildDense},
   {"tanh", {6, 1, 1}, PETSC_TRUE, BuildTanh},
@@ -228,6 +257,8 @@ static const TestNet test_nets[] = {
   {"shortcut", {2, 5, 4}, PETSC_TRUE, BuildShortcut},
   {"preactivated", {2, 4, 4}, PETSC_TRUE, BuildPreactivated},
   {"dense-blocks", {2, 8, 8}, PETSC_TRUE, BuildDenseBlocks},
+  {"lopsided", {2, 7, 6}, PETSC_FALSE, BuildLopsided},
+  {"dropout", {2, 9, 9}, PETSC_FALSE, BuildDropout},
 };
 
 #define TEST_NETS (sizeof(test_nets) / sizeof(test_nets[0]))

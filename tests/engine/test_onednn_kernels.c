@@ -323,7 +323,7 @@ static CkLanesWindow NewWindow(void)
     w.kernel[i] = Draw(1, PetscMin(4, w.in[i]));
     w.stride[i] = Draw(0, 1) ? w.kernel[i] : Draw(1, 3);
     w.padding[i] = Draw(0, w.kernel[i] / 2);
-    w.out[i] = (w.in[i] + 2 * w.padding[i] - w.kernel[i]) / w.stride[i] + 1;
+    w.out[i] = (w.in[i] + w.padding[i] + Draw(0, w.kernel[i] - 1) - w.kernel[i]) / w.stride[i] + 1;
   }
   w.in_plane = (size_t)(w.in[0] * w.in[1] + Draw(0, 2));
   w.out_plane = (size_t)(w.out[0] * w.out[1] + Draw(0, 2));
@@ -617,9 +617,10 @@ static void CheckFrames(const CkLanes *k)
 {
   for (int trial = 0; trial < 30; ++trial) {
     const int     L = k->lanes, h = Draw(1, 5), w = Draw(1, 5), ph = Draw(0, 2), pw = Draw(0, 2);
-    CkLanesWindow frame = {.planes = 2, .in = {h, w}, .padding = {ph, pw}, .in_plane = (size_t)(h * w + 1)};
-    const int     fh = h + 2 * ph, fw = w + 2 * pw;
-    float        *x, *framed, *back;
+    const int     fh = h + ph + Draw(0, 3), fw = w + pw + Draw(0, 3);
+    CkLanesWindow frame = {
+      .planes = 2, .in = {h, w}, .out = {fh, fw}, .padding = {ph, pw}, .in_plane = (size_t)(h * w + 1)};
+    float *x, *framed, *back;
 
     frame.out_plane = (size_t)(fh * fw + 2);
     x = Packs(2 * frame.in_plane * (size_t)L);

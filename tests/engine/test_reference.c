@@ -288,7 +288,7 @@ static void CheckWindows(CkLayerType type, const CkLayerAttributes *a)
   OK(CkNetAddLayer(net, type, "windows", 1, &zero, a, &l));
   size = a->units ? a->units : IMAGE_CHANNELS;
   for (int i = 0; i < 2; ++i)
-    size *= ((i ? IMAGE_WIDTH : IMAGE_HEIGHT) + 2 * a->padding[i] - a->kernel[i]) / a->stride[i] + 1;
+    size *= ((i ? IMAGE_WIDTH : IMAGE_HEIGHT) + 2 * a->padding[i] + a->trailing[i] - a->kernel[i]) / a->stride[i] + 1;
   OK(CkNetAddLayer(net, CK_LAYER_FLATTEN, "flatten", 1, &l, NULL, &l));
   OK(CkNetAddLayer(net, CK_LAYER_DENSE, "fc", 1, &l, &(CkLayerAttributes){.units = size, .bias = PETSC_TRUE}, &l));
   OK(CkNetSetHead(net, CK_HEAD_MSE));
@@ -325,6 +325,8 @@ static void windows_lie_where_the_definition_puts_them(void **state)
     {.kernel = {2, 3}, .stride = {1, 3}, .padding = {0, 1}},
     {.kernel = {4, 4}, .stride = {1, 2}, .padding = {2, 1}},
     {.kernel = {1, 1}, .stride = {2, 2}, .padding = {0, 0}},
+    {.kernel = {3, 4}, .stride = {1, 3}, .padding = {1, 0}, .trailing = {-1, 3}},
+    {.kernel = {2, 3}, .stride = {1, 2}, .padding = {0, 1}, .trailing = {1, 1}},
   };
 
   (void)state;

@@ -117,7 +117,7 @@ typedef struct {
   void (*max_pool_back)(const CkLanesWindow *w, PetscBool add, const int32_t *arg, const float *e, float *d);
   void (*average_pool)(const CkLanesWindow *w, const float *x, float *y);
   void (*average_pool_back)(const CkLanesWindow *w, PetscBool add, const float *e, float *d);
-  /* The image x inside a frame of zeros that is already there (planes out_plane apart), and back (add: d += ). */
+  /* The image x inside a frame of zeros, out[0] x out[1] in all, that is already there; and back (add: d += ). */
   void (*frame)(const CkLanesWindow *w, const float *x, float *framed);
   void (*unframe)(const CkLanesWindow *w, PetscBool add, const float *framed, float *d);
 

@@ -135,9 +135,7 @@ KERNEL void AveragePoolBack(const CkLanesWindow *w, PetscBool add, const float *
 
 INLINE Pack *FrameRow(const CkLanesWindow *w, float *framed, int plane, int row)
 {
-  const int width = w->in[1] + 2 * w->padding[1];
-
-  return (Pack *)framed + (size_t)plane * w->out_plane + (size_t)((row + w->padding[0]) * width + w->padding[1]);
+  return (Pack *)framed + (size_t)plane * w->out_plane + (size_t)((row + w->padding[0]) * w->out[1] + w->padding[1]);
 }
 
 KERNEL void Frame(const CkLanesWindow *w, const float *x, float *framed)

@@ -311,6 +311,7 @@ static void ChooseSparse(CkPlan *plan)
       const CkStep *reader = &plan->steps[r];
 
       if (reader->inputs[0] != step->output) continue;
+      if (reader->output == step->output) break; /* in place: readers behind it do not see this step's numbers */
       if (CkNormFused(plan, step, reader)) {
         out->sparse = out->fused = PETSC_TRUE;
         plan->tensors[reader->output].keep_d = PETSC_TRUE; /* the norm's segment reads it again */

@@ -29,7 +29,7 @@ struct CkPrimitives {
 
 /* Sizes of the convolution in oneDNN's types (which are read in full length). */
 typedef struct {
-  dnnl_dims_t x, w, b, y, stride, padding;
+  dnnl_dims_t x, w, b, y, stride, padding, behind;
   size_t      x_plane, y_plane; /* packs */
 } Geometry;
 
@@ -43,6 +43,7 @@ static Geometry GeometryOf(const CkPlan *plan, const CkStep *step, int batch)
                     .y = {batch, l->out.c, l->out.h, l->out.w},
                     .stride = {l->a.stride[0], l->a.stride[1]},
                     .padding = {l->a.padding[0], l->a.padding[1]},
+                    .behind = {l->a.padding[0] + l->a.trailing[0], l->a.padding[1] + l->a.trailing[1]},
                     .x_plane = CkTensorPlane(plan, step->inputs[0], l->in),
                     .y_plane = CkTensorPlane(plan, step->output, l->out)};
 }
@@ -59,7 +60,7 @@ static PetscErrorCode Describe(CkPrimitives *p, const Geometry *g, CkPrimitiveKi
   CkCallDNN(dnnl_memory_desc_init_by_tag(&b, 1, g->b, dnnl_f32, dnnl_a));
   CkCallDNN(dnnl_memory_desc_init_by_tag(&y, 4, g->y, dnnl_f32, dnnl_format_tag_any));
   CkCallDNN(dnnl_convolution_forward_desc_init(&forward, dnnl_forward_training, dnnl_convolution_direct, &x, &w, &b, &y,
-                                               g->stride, g->padding, g->padding));
+                                               g->stride, g->padding, g->behind));
   CkCallDNN(dnnl_primitive_desc_create(&hint, &forward, p->attributes, p->engine, NULL));
   if (kind == CK_PRIMITIVE_FORWARD) {
     o->description = hint;
@@ -67,10 +68,10 @@ static PetscErrorCode Describe(CkPrimitives *p, const Geometry *g, CkPrimitiveKi
   }
   if (kind == CK_PRIMITIVE_INPUT)
     CkCallDNN(dnnl_convolution_backward_data_desc_init(&back, dnnl_convolution_direct, &x, &w, &y, g->stride,
-                                                       g->padding, g->padding));
+                                                       g->padding, g->behind));
   else
     CkCallDNN(dnnl_convolution_backward_weights_desc_init(&back, dnnl_convolution_direct, &x, &w, &b, &y, g->stride,
-                                                          g->padding, g->padding));
+                                                          g->padding, g->behind));
   CkCallDNN(dnnl_primitive_desc_create(&o->description, &back, p->attributes, p->engine, hint));
   CkCallDNN(dnnl_primitive_desc_destroy(hint));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -103,16 +103,18 @@ static PetscErrorCode CreateFrameArrays(CkPlan *plan, const CkStep *step, CkLine
 static PetscErrorCode CreateFrame(CkPlan *plan, const CkStep *step, CkLinear *l, size_t *width, size_t *plane)
 {
   const CkLayer *layer = &plan->layers[step->layer];
-  const size_t h = (size_t)(layer->in.h + 2 * layer->a.padding[0]), w = (size_t)(layer->in.w + 2 * layer->a.padding[1]);
-  const size_t lanes = (size_t)plan->lanes->lanes;
+  const size_t   h = (size_t)(layer->in.h + 2 * layer->a.padding[0] + layer->a.trailing[0]);
+  const size_t   w = (size_t)(layer->in.w + 2 * layer->a.padding[1] + layer->a.trailing[1]);
+  const size_t   lanes = (size_t)plan->lanes->lanes;
 
   PetscFunctionBeginUser;
   *width = w;
   *plane = CkTensorPlane(plan, step->inputs[0], layer->in);
-  l->framed = (PetscBool)(layer->a.padding[0] > 0 || layer->a.padding[1] > 0);
+  l->framed = (PetscBool)(h > (size_t)layer->in.h || w > (size_t)layer->in.w);
   if (!l->framed) PetscFunctionReturn(PETSC_SUCCESS);
   l->frame = (CkLanesWindow){.planes = (int)layer->in.c,
                              .in = {(int)layer->in.h, (int)layer->in.w},
+                             .out = {(int)h, (int)w},
                              .padding = {(int)layer->a.padding[0], (int)layer->a.padding[1]},
                              .in_plane = *plane,
                              .out_plane = CkLanesPlane(h * w, (int)lanes)};
@@ -405,7 +407,7 @@ static void CopyImage(const CkPlan *plan, const CkStep *step, PetscInt k)
 {
   const CkLinear *l = (const CkLinear *)step->data;
   const CkLayer  *layer = &plan->layers[step->layer];
-  const size_t    h = (size_t)layer->in.h, w = (size_t)layer->in.w, framed = w + 2 * (size_t)layer->a.padding[1];
+  const size_t    h = (size_t)layer->in.h, w = (size_t)layer->in.w, framed = l->framed ? (size_t)l->frame.out[1] : w;
   const size_t    plane = l->framed ? l->frame.out_plane : plan->tensors[0].plane;
   const size_t    corner = (size_t)layer->a.padding[0] * framed + (size_t)layer->a.padding[1];
   const float    *from = plan->features + (size_t)k * (size_t)layer->in.c * h * w;

@@ -7,6 +7,9 @@
  * prints. */
 PetscErrorCode CkLog(MPI_Comm comm, const char format[], ...) PETSC_ATTRIBUTE_FORMAT(2, 3);
 
+/* Since the first call, that of the line with which every run begins. */
+double CkSecondsSinceStart(void);
+
 /* Progress of long work: on a terminal one line with rate and time left, rewritten; in a file one line a minute. */
 typedef struct _p_CkProgress *CkProgress;
 PetscErrorCode                CkProgressCreate(MPI_Comm comm, const char what[], const char unit[], double total,

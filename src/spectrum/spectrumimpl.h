@@ -62,6 +62,7 @@ struct _p_CkSpectrum {
   PetscInt         residuals; /* leading pairs with a residual in a run without eigenvectors */
   PetscBool        check, partial;
   double           precision; /* relative accuracy of the gradients: bound of all comparisons with the data */
+  CkPrecision      products;  /* of the Gram matrix */
   char             weights[256], samples[256];
 
   CkSpectrumEstimate   estimate;
@@ -88,6 +89,9 @@ PetscErrorCode CkSpectrumPhaseBegin(CkSpectrum s, CkSpectrumPhase phase);
 PetscInt CkSpectrumMaximalRank(CkSpectrum s);
 
 /* plan.c */
+/* Bound of what products in single precision change in the eigenvalues, eq. (G.8); 0 where there are none. Needs the
+   trace. */
+double CkSpectrumProductNoise(CkSpectrum s);
 /* Bytes per rank of a route, with what every route needs. */
 double CkSpectrumTotalMemory(CkSpectrum s, const CkSpectrumEstimate *e);
 /* Floating-point operations of one gradient, its row, and one column of a product with D; 0 for landscapes. */
@@ -95,8 +99,11 @@ PetscErrorCode CkSpectrumGradientCost(CkSpectrum s, double *load, double *row, d
 /* Eigenvectors wanted, as a number, for a route that gives `values` pairs. */
 PetscInt CkSpectrumVectorCount(CkSpectrum s, PetscInt values);
 
-/* report.c: which part of the spectrum n eigenvalues are, "all that can be non-zero, N - 1"; static. */
+/* report.c */
+/* Which part of the spectrum n eigenvalues are, "all that can be non-zero, N - 1"; static. */
 const char *CkSpectrumValuesNote(CkSpectrum s, PetscInt n);
+/* The table's row about the products of the Gram matrix. */
+PetscErrorCode CkSpectrumProductRow(CkSpectrum s, CkTable table);
 
 /* assembled.c: what dense and gram share. Maps m unit eigenvectors U [m x order] of the assembled matrix, with their
    eigenvalues, to vectors of D. */

@@ -84,6 +84,10 @@ static PetscErrorCode WriteProblem(CkSpectrum s, CkFile file)
   if (s->method == CK_SPECTRUM_KRYLOV) text = "slepc";
   else text = s->solver == CK_SOLVER_ELPA ? "elpa" : "scalapack";
   PetscCall(CkFileWriteString(file, "/", "solver", text));
+  if (s->method == CK_SPECTRUM_GRAM) {
+    PetscCall(CkFileWriteString(file, "/", "products", s->products == CK_FLOAT32 ? "single" : "double"));
+    PetscCall(CkFileWriteReal(file, "/", "product_noise", CkSpectrumProductNoise(s)));
+  }
   if (net) {
     PetscCall(CkNetGetName(net, &text));
     PetscCall(CkFileWriteString(file, "/", "network", text));

@@ -8,8 +8,7 @@
 
 enum { BLOCK = 64, PANEL = 256, LEAST = 16 };
 
-/* The most nearly square grid of all ranks, rows <= columns. */
-static void ChooseGrid(int size, int grid[2])
+void CkBlockGridShape(int size, int grid[2])
 {
   grid[0] = (int)sqrt((double)size);
   while (size % grid[0]) --grid[0];
@@ -52,7 +51,7 @@ static PetscErrorCode GridCreate(MPI_Comm comm, CkBlockGrid **grid)
   PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCall(PetscNew(&g));
   PetscCallMPI(MPI_Comm_dup(comm, &g->comm));
-  ChooseGrid(size, g->shape);
+  CkBlockGridShape(size, g->shape);
   g->handle = g->context = Csys2blacs_handle(g->comm);
   Cblacs_gridinit(&g->context, "Row", g->shape[0], g->shape[1]);
   Cblacs_gridinfo(g->context, &g->shape[0], &g->shape[1], &g->me[0], &g->me[1]);
@@ -107,7 +106,7 @@ PetscErrorCode CkBlockMatrixCreate(MPI_Comm comm, PetscInt n, CkBlockMatrix *A)
   PetscFunctionBeginUser;
   PetscCheck(n >= 0, comm, PETSC_ERR_ARG_OUTOFRANGE, "Negative order %" PetscInt_FMT, n);
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  ChooseGrid(size, shape);
+  CkBlockGridShape(size, shape);
   PetscCall(CheckLocalSize(comm, n, ChooseBlock(n, shape), shape));
   PetscCall(GridCreate(comm, &grid));
   PetscCall(CreateOnGrid(grid, n, ChooseBlock(n, shape), A));
@@ -158,7 +157,7 @@ PetscErrorCode CkBlockMatrixMemory(MPI_Comm comm, PetscInt n, PetscBool vectors,
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  ChooseGrid(size, grid);
+  CkBlockGridShape(size, grid);
   local = LocalEntries(n, ChooseBlock(n, grid), grid);
   *matrix = local * sizeof(double);
   *work = type->work((double)n, local, vectors) * sizeof(double);

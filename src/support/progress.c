@@ -31,8 +31,7 @@ static double Now(void)
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Time since the first call, that of the line with which every run begins. */
-static double Elapsed(void)
+double CkSecondsSinceStart(void)
 {
   static double start = -1;
 
@@ -42,7 +41,7 @@ static double Elapsed(void)
 
 PetscErrorCode CkLog(MPI_Comm comm, const char format[], ...)
 {
-  const double elapsed = Elapsed();
+  const double elapsed = CkSecondsSinceStart();
   PetscMPIInt  rank;
   va_list      args;
 

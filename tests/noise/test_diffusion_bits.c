@@ -131,6 +131,20 @@ static void a_large_matrix_has_the_same_bits(void **state)
   CheckKind(&wide);
 }
 
+/* The same with products in single precision, several ranges of weights each. */
+static void single_products_have_the_same_bits(void **state)
+{
+  const TestLossKind wide = {"wide", PETSC_TRUE, NULL, {0, 0, 0}, CK_HEAD_MSE, NULL, BuildWide};
+
+  (void)state;
+  SetTestOption("-noise_gram_precision", "single");
+  SetTestOption("-noise_memory", "1e-6");
+  CheckKind(&wide);
+  CheckKind(&test_losses[TEST_LOSSES - 1]);
+  OK(PetscOptionsClearValue(NULL, "-noise_gram_precision"));
+  OK(PetscOptionsClearValue(NULL, "-noise_memory"));
+}
+
 /* Second moment with weight decay; little memory, so that groups and ranges differ from rank count to rank count. */
 static void the_second_moment_has_the_same_bits(void **state)
 {
@@ -147,6 +161,7 @@ static void the_second_moment_has_the_same_bits(void **state)
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(a_large_matrix_has_the_same_bits),
   cmocka_unit_test(the_covariance_has_the_same_bits),
+  cmocka_unit_test(single_products_have_the_same_bits),
   cmocka_unit_test(the_second_moment_has_the_same_bits),
 };
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

@@ -12,6 +12,9 @@ typedef struct _p_CkBlockMatrix *CkBlockMatrix;
 typedef enum { CK_SOLVER_SCALAPACK, CK_SOLVER_ELPA } CkEigenSolver;
 
 PetscErrorCode CkBlockMatrixCreate(MPI_Comm comm, PetscInt n, CkBlockMatrix *A); /* all zero; collective */
+/* User error, as that of Create, where a rank would have too many entries: names the number of ranks that works.
+ * Collective. */
+PetscErrorCode CkBlockMatrixCheckSize(MPI_Comm comm, PetscInt n);
 PetscErrorCode CkBlockMatrixDestroy(CkBlockMatrix *A);
 PetscErrorCode CkBlockMatrixDuplicate(CkBlockMatrix A, CkBlockMatrix *B); /* copies the values */
 PetscErrorCode CkBlockMatrixGetSize(CkBlockMatrix A, PetscInt *n);

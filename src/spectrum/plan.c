@@ -239,6 +239,7 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
   PetscCall(WarnOfEffect(s));
   PetscCall(CheckCheckpoint(s));
   PetscCall(Estimate(s, s->method, &s->estimate, &fits));
+  if (s->method != CK_SPECTRUM_KRYLOV) PetscCall(CkBlockMatrixCheckSize(s->comm, s->estimate.order));
   if (print) PetscCall(PrintPlan(s));
   PetscCall(PetscSNPrintf(what, sizeof(what), "-spectrum_method %s with d = %" PetscInt_FMT ", N = %" PetscInt_FMT,
                           CkSpectrumMethodName(s->method), s->d, s->N));

@@ -113,14 +113,7 @@ static void the_covariance_has_the_same_bits(void **state)
 /* More weights than fit one block of the distributed matrix on any grid, and no multiple of one. */
 static void BuildWide(CkLoss loss, PetscInt samples)
 {
-  enum { d = 701 };
-  double *H, *xi = NewNormals(13, (size_t)samples * d);
-
-  OK(PetscCalloc1(d * d, &H));
-  for (int i = 0; i < d; ++i) H[i * d + i] = 1;
-  OK(CkLossSetQuadratic(loss, d, samples, H, xi));
-  OK(PetscFree(H));
-  OK(PetscFree(xi));
+  BuildWideLandscape(loss, samples, 701);
 }
 
 static void a_large_matrix_has_the_same_bits(void **state)

@@ -133,8 +133,7 @@ static void the_same_bits_however_dealt(void **state)
       for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); ++w) {
         double *full;
 
-        A =
-          product(PETSC_COMM_WORLD, n, X, NULL, CK_FLOAT32, (CkPrecision)precision, ways[w].deal, ways[w].step);
+        A = product(PETSC_COMM_WORLD, n, X, NULL, CK_FLOAT32, (CkPrecision)precision, ways[w].deal, ways[w].step);
         OK(CkBlockMatrixCentre(A));
         full = new_full(A, n);
         assert_on_all_ranks(!memcmp(full, expected, sizeof(double) * (size_t)n * (size_t)n));

@@ -4,8 +4,8 @@ set -euo pipefail
 # shellcheck source=../common/command.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../common/command.sh"
 
-# d = 33,293, ranges of 256 weights: 131 passes, each short
-task=(spectrum -data synthetic -data_shape 32 -data_classes 13 -data_count 200 -net mlp -net_widths 720
+# d = 13,813, ranges of 256 weights: 54 passes, each short
+task=(spectrum -data synthetic -data_shape 32 -data_classes 13 -data_count 200 -net mlp -net_widths 300
   -spectrum_method gram -noise_gram_precision single -noise_memory 0.00001 -spectrum_residuals 0)
 saving=(-noise_checkpoint gram.h5 -noise_checkpoint_interval 0)
 
@@ -28,8 +28,12 @@ start() {
   stop "no checkpoint after 30 seconds"
 }
 
-# ranks: process ids of the program in this job
-ranks() { pgrep -P "$job" -x clarkia || echo "$job"; }
+# first_rank: a process of the program in this job, which is a shell that has started it or mpiexec
+first_rank() {
+  local child
+  child=$(pgrep -P "$job" | head -n 1)
+  pgrep -P "$child" -x clarkia | head -n 1 | grep . || echo "$child"
+}
 
 # goes_on: the next run takes up the checkpoint and gives the same values
 goes_on() {
@@ -41,7 +45,7 @@ goes_on() {
 
 # Killed outright, at any moment: the file is whole, or not there
 start -output killed.h5
-kill -9 "$(ranks | head -n 1)"
+kill -9 "$(first_rank)"
 wait "$job" && stop "survived kill -9"
 [ ! -e killed.h5 ] || stop "a killed run leaves a result"
 rm -f killed.h5.tmp-*
@@ -50,7 +54,7 @@ goes_on "kill -9"
 # Told to end
 for signal in TERM USR1; do
   start
-  kill -s "$signal" "$(ranks | head -n 1)"
+  kill -s "$signal" "$(first_rank)"
   code=0
   wait "$job" || code=$?
   [ "$code" -eq 85 ] || stop "exit code $code after SIG$signal"
@@ -66,9 +70,9 @@ if [ -e gram.h5 ]; then goes_on "-max_seconds"; fi
 
 # Another problem, and a route without this checkpoint
 passes "checkpoint of" "${task[@]}" "${saving[@]}" -noise_checkpoint_interval 600
-mv gram.h5 other
 mkdir sub
-mv other sub/other
+mv gram.h5 sub/other
+rm -f ./*.h5
 fails "the weights" "${task[@]}" -seed 2 -noise_checkpoint sub/other
 fails "samples is 200, here it is 201" "${task[@]}" -data_count 201 -noise_checkpoint sub/other
 fails "only the gram route" "${task[@]}" -spectrum_method krylov -noise_checkpoint sub/other

@@ -1,5 +1,6 @@
 #pragma once
 #include <clarkia/base.h>
+#include <clarkia/file.h>
 
 /*
   CkBlockMatrix: a symmetric (or general, for eigenvectors) n x n matrix of doubles, block-cyclic over the ranks on a
@@ -11,6 +12,9 @@ typedef struct _p_CkBlockMatrix *CkBlockMatrix;
 typedef enum { CK_SOLVER_SCALAPACK, CK_SOLVER_ELPA } CkEigenSolver;
 
 PetscErrorCode CkBlockMatrixCreate(MPI_Comm comm, PetscInt n, CkBlockMatrix *A); /* all zero; collective */
+/* User error, as that of Create, where a rank would have too many entries: names the number of ranks that works.
+ * Collective. */
+PetscErrorCode CkBlockMatrixCheckSize(MPI_Comm comm, PetscInt n);
 PetscErrorCode CkBlockMatrixDestroy(CkBlockMatrix *A);
 PetscErrorCode CkBlockMatrixDuplicate(CkBlockMatrix A, CkBlockMatrix *B); /* copies the values */
 PetscErrorCode CkBlockMatrixGetSize(CkBlockMatrix A, PetscInt *n);
@@ -30,6 +34,13 @@ PetscErrorCode CkBlockMatrixTrace(CkBlockMatrix A, double *trace);        /* col
 PetscErrorCode CkBlockMatrixFrobenius(CkBlockMatrix A, double *norm);     /* of the symmetric matrix; collective */
 PetscErrorCode CkBlockMatrixDiagonal(CkBlockMatrix A, double diagonal[]); /* all n on every rank; collective */
 PetscErrorCode CkBlockMatrixSymmetrize(CkBlockMatrix A);                  /* fills the upper triangle; collective */
+/* A <- P A P with P = 1 - (1/n) 1 1' (lower triangle) for A positive semi-definite but for rounding: |A_ij| <= 2 max
+ * A_kk, user error beyond. Row sums are exact sums: the same bits on any grid. Collective. */
+PetscErrorCode CkBlockMatrixCentre(CkBlockMatrix A);
+/* Lower triangle to and from dataset `path`, on any grid: the file's may be another. Order differs: user error.
+ * Collective. */
+PetscErrorCode CkBlockMatrixWrite(CkBlockMatrix A, CkFile file, const char path[]);
+PetscErrorCode CkBlockMatrixRead(CkBlockMatrix A, CkFile file, const char path[]);
 /* Y = A X for the symmetric matrix (lower triangle read): X, Y [m x n], one vector a row, replicated on all ranks;
  * collective. */
 PetscErrorCode CkBlockMatrixMultiply(CkBlockMatrix A, PetscInt m, const double *X, double *Y);

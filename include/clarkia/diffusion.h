@@ -13,7 +13,7 @@
 typedef struct _p_CkDiffusion *CkDiffusion;
 
 PetscErrorCode CkDiffusionCreate(CkLoss loss, CkDiffusion *D); /* the loss is borrowed, and set up before use */
-PetscErrorCode CkDiffusionSetFromOptions(CkDiffusion D);       /* -noise_centred, -noise_memory, -noise_columns */
+PetscErrorCode CkDiffusionSetFromOptions(CkDiffusion D);       /* the -noise_ keys */
 PetscErrorCode CkDiffusionSetCentred(CkDiffusion D, PetscBool centred);
 PetscErrorCode CkDiffusionDestroy(CkDiffusion *D);
 PetscErrorCode CkDiffusionRegisterOptions(void);
@@ -43,9 +43,19 @@ PetscErrorCode CkDiffusionSample(CkDiffusion D, uint64_t seed, PetscInt replica,
 PetscErrorCode CkDiffusionApplyRoot(CkDiffusion D, const double z[], Vec out);
 /* Dense D, d x d, lower triangle, float64 sums; one pass. Too large for the memory limit: user error. */
 PetscErrorCode CkDiffusionDense(CkDiffusion D, CkBlockMatrix *A);
-/* K = (1/N) P G G' P, N x N; same non-zero spectrum. G is kept in float32 (float64 for a double engine) for as many
- * weights at a time as -noise_memory allows: passes = ceil(N d 4 / (P memory)). User error as for the dense one. */
+/*
+  K = (1/N) P G G' P, N x N, lower triangle; same non-zero spectrum. G is kept in float32 (float64 for a double engine)
+  for as many weights at a time as -noise_memory allows: passes = ceil(N d 4 / (P memory)), and one for the mean
+  gradient where it is not known. Products in the precision of -noise_gram_precision: docs/theory.md, eqs. (G.6) to
+  (G.8). With -noise_checkpoint FILE the sums are saved every -noise_checkpoint_interval seconds, at SIGTERM and
+  SIGUSR1, after -max_seconds and at the end; a file that is there is gone on from, with the bits of an uninterrupted
+  run, on any number of ranks; one of another problem is a user error that names the difference. Errors: CK_ERR_REQUEUE
+  (interrupt.h); too large for the memory limit, as for the dense one.
+*/
 PetscErrorCode CkDiffusionGram(CkDiffusion D, CkBlockMatrix *K);
+/* What the products of CkDiffusionGram() are in: a function of N, d, the engine and -noise_gram_precision. */
+PetscErrorCode CkDiffusionGetGramPrecision(CkDiffusion D, CkPrecision *precision);
+PetscErrorCode CkDiffusionGetCheckpoint(CkDiffusion D, const char **file); /* "": none; borrowed */
 /* Eigenvectors of D from those of K: v = Gc'u / sqrt(N lambda); U [m x N] one vector a row, lambda [m] > 0 (user error
  * where not), one pass for all m (in groups as above). */
 PetscErrorCode CkDiffusionGramVectors(CkDiffusion D, PetscInt m, const double U[], const double lambda[], Vec V[]);

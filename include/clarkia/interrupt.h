@@ -10,8 +10,9 @@
 #define CK_EXIT_REQUEUE 85
 #define CK_ERR_REQUEUE ((PetscErrorCode)1085)
 
+PetscErrorCode CkInterruptRegisterOptions(void); /* -max_seconds */
 PetscErrorCode CkInterruptBegin(void);
 PetscErrorCode CkInterruptEnd(void); /* the handlers of before; once more does no harm */
 /* Collective: why to stop, the same on all ranks ("signal 15"), or NULL: a signal on any rank, or the run's clock
-   beyond `limit` seconds (0: none) on rank 0. */
-PetscErrorCode CkInterruptRequested(MPI_Comm comm, double limit, const char **why);
+   beyond -max_seconds (0: never) on rank 0. */
+PetscErrorCode CkInterruptRequested(MPI_Comm comm, const char **why);

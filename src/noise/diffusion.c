@@ -2,6 +2,7 @@
 #include "noiseimpl.h"
 #include <clarkia/exactsum.h>
 #include <clarkia/options.h>
+#include <string.h>
 
 static const CkOption table[] = {
   {.key = "noise_centred",
@@ -21,6 +22,21 @@ static const CkOption table[] = {
    .minimum = 1,
    .maximum = 4096,
    .help = "most vectors that one pass over the data multiplies"},
+  {.key = "noise_gram_precision",
+   .kind = CK_OPTION_STRING,
+   .fallback = "auto",
+   .choices = "auto|single|double",
+   .help = "products of the Gram matrix: single (chunks of 256 weights, added in double), double, auto: double where "
+           "N^2 d <= 2e12 or the gradients are double"},
+  {.key = "noise_checkpoint",
+   .kind = CK_OPTION_STRING,
+   .help = "file in which the Gram assembly saves how far it has come, and from which it goes on"},
+  {.key = "noise_checkpoint_interval",
+   .kind = CK_OPTION_REAL,
+   .fallback = "600",
+   .minimum = 0,
+   .maximum = 1e9,
+   .help = "seconds from checkpoint to checkpoint"},
   {.key = NULL},
 };
 
@@ -39,19 +55,28 @@ PetscErrorCode CkDiffusionCreate(CkLoss loss, CkDiffusion *D)
   (*D)->centred = PETSC_TRUE;
   (*D)->memory = 2e9;
   (*D)->columns = 32;
+  (*D)->interval = 600;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkDiffusionSetFromOptions(CkDiffusion D)
 {
-  PetscReal gigabytes;
+  PetscReal gigabytes, interval;
+  char      precision[16];
 
   PetscFunctionBeginUser;
   PetscCall(CkDiffusionRegisterOptions());
   PetscCall(CkOptionsGetBool("noise_centred", &D->centred, NULL));
   PetscCall(CkOptionsGetReal("noise_memory", &gigabytes, NULL));
   PetscCall(CkOptionsGetInt("noise_columns", &D->columns, NULL));
+  PetscCall(CkOptionsGetString("noise_gram_precision", precision, sizeof(precision), NULL));
+  PetscCall(CkOptionsGetString("noise_checkpoint", D->checkpoint, sizeof(D->checkpoint), NULL));
+  PetscCall(CkOptionsGetReal("noise_checkpoint_interval", &interval, NULL));
   D->memory = 1e9 * (double)gigabytes;
+  D->interval = (double)interval;
+  D->gram_precision = strcmp(precision, "single") == 0   ? CK_GRAM_SINGLE
+                      : strcmp(precision, "double") == 0 ? CK_GRAM_DOUBLE
+                                                         : CK_GRAM_AUTO;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -113,13 +138,30 @@ PetscErrorCode CkDiffusionGetShift(CkDiffusion D, double **c)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkDiffusionGetGramPrecision(CkDiffusion D, CkPrecision *precision)
+{
+  CkDiffusionSizes sizes;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDiffusionGetSizes(D, &sizes));
+  *precision = CkDiffusionGramChoice(D, &sizes);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDiffusionGetCheckpoint(CkDiffusion D, const char **file)
+{
+  PetscFunctionBeginUser;
+  *file = D->checkpoint;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkDiffusionAssemblyMemory(CkDiffusion D, PetscBool gram, double *bytes)
 {
   CkDiffusionSizes sizes;
 
   PetscFunctionBeginUser;
   PetscCall(CkDiffusionGetSizes(D, &sizes));
-  *bytes = gram ? CkDiffusionGramMemory(&sizes, D->memory) : CkDiffusionDenseMemory(&sizes);
+  *bytes = gram ? CkDiffusionGramMemory(D, &sizes) : CkDiffusionDenseMemory(&sizes);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

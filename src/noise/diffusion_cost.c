@@ -7,7 +7,7 @@ PetscErrorCode CkDiffusionAssemblyPasses(CkDiffusion D, PetscBool gram, double *
 
   PetscFunctionBeginUser;
   PetscCall(CkDiffusionGetSizes(D, &sizes));
-  *passes = gram ? CkDiffusionGramPasses(&sizes, D->memory) : 1;
+  *passes = gram ? CkDiffusionGramPasses(D, &sizes) : 1;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

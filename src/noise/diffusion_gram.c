@@ -1,78 +1,144 @@
 /*
-  diffusion_gram.c: K = (1/N) P G G' P, N x N. Each rank keeps the gradients of its own samples for a range of weights;
-  then slices of weights are gathered, centred over the samples and added to K. Slices start at multiples of their size
-  whatever the ranges, so that the updates, and with them the bits, are the same on any number of ranks.
+  diffusion_gram.c: K = (1/N) P G G' P, N x N. Each rank keeps the gradients of its own samples for a range of weights,
+  one pass over the data a range; then slices of weights go to the ranks whose blocks of K need them. The mean gradient
+  is subtracted before the products, so that they do not cancel, and P applied to K afterwards takes away what that mean
+  lacks of the mean of the rows: docs/theory.md, section 3. Ranges and slices are whole chunks of CkBlockProduct, so the
+  bits do not depend on them, nor on the number of ranks, nor on where a run was interrupted.
 */
 #include "noiseimpl.h"
+#include <clarkia/blockproduct.h>
+#include <clarkia/interrupt.h>
 #include <clarkia/progress.h>
+#include <petsctime.h>
 
 typedef struct {
-  PetscInt slice;   /* weights gathered at a time: a function of N alone */
-  PetscInt range;   /* weights kept at a time: a multiple of slice */
-  PetscInt samples; /* of this rank */
+  PetscInt    slice;   /* weights exchanged at a time */
+  PetscInt    range;   /* weights kept at a time: a multiple of slice */
+  PetscInt    samples; /* of this rank */
+  CkPrecision precision;
 } GramPlan;
 
 typedef struct {
-  GramPlan     plan;
-  double      *c;        /* what the second moment adds to each gradient, or NULL */
-  char        *rows;     /* [tile x d] gradients as the engine gives them */
-  char        *store;    /* [range x samples] the same numbers, weight by weight */
-  char        *gathered; /* rank after rank [slice x samples of the rank] */
-  double      *R;        /* [slice x N] */
-  PetscMPIInt *counts, *starts;
-} GramBuffers;
+  GramPlan         plan;
+  CkDiffusionSizes sizes;
+  CkBlockMatrix    K;
+  CkBlockProduct   product;
+  CkGramCheckpoint checkpoint; /* NULL: none */
+  double          *shift;      /* [d] what is subtracted from each gradient, or NULL */
+  char            *rows;       /* [tile x d] gradients as the engine gives them */
+  char            *store;      /* [range x samples] the same numbers, weight by weight */
+  const char      *stopped;    /* why the assembly ends early; NULL: it does not */
+  double           seconds;    /* of exchanges and products */
+} Gram;
+
+/* Below this many operations, about a minute of one core, products in double precision cost little. Not a matter of the
+   number of ranks: the bits depend on it. */
+static const double CHEAP = 2e12;
+
+CkPrecision CkDiffusionGramChoice(CkDiffusion D, const CkDiffusionSizes *sizes)
+{
+  const double operations = (double)sizes->N * (double)sizes->N * (double)sizes->d;
+
+  if (D->gram_precision != CK_GRAM_AUTO) return D->gram_precision == CK_GRAM_SINGLE ? CK_FLOAT32 : CK_FLOAT64;
+  return sizes->precision == CK_FLOAT64 || operations <= CHEAP ? CK_FLOAT64 : CK_FLOAT32;
+}
+
+static PetscInt WholeChunks(double weights)
+{
+  return PetscMax(1, (PetscInt)(weights / CK_PRODUCT_CHUNK)) * CK_PRODUCT_CHUNK;
+}
 
 /* The most samples of a rank are those of rank 0. */
-static GramPlan MakePlan(const CkDiffusionSizes *sizes, double memory)
+static GramPlan MakePlan(CkDiffusion D, const CkDiffusionSizes *sizes)
 {
-  const double most = (double)CkBlocksCount(&sizes->blocks, 0);
-  const double fit = PetscMin(memory / (most * (double)sizes->bytes), (double)sizes->d);
-  GramPlan     plan;
+  const double   most = (double)CkBlocksCount(&sizes->blocks, 0), d = (double)sizes->d;
+  const double   fit = PetscMin(D->memory / (most * (double)sizes->bytes), d);
+  const PetscInt last = (sizes->d + CK_PRODUCT_CHUNK - 1) / CK_PRODUCT_CHUNK * CK_PRODUCT_CHUNK;
+  GramPlan       plan;
+  double         ranges;
 
-  plan.slice = PetscMax(64, PetscMin(512, (PetscInt)(64e6 / (8. * (double)sizes->N))));
-  plan.range = PetscMax(1, (PetscInt)fit / plan.slice) * plan.slice;
+  plan.range = fit >= d ? last : WholeChunks(fit);
+  ranges = ceil(d / (double)plan.range);
+  plan.range = PetscMin(plan.range, WholeChunks(d / ranges + CK_PRODUCT_CHUNK - 1)); /* all ranges about alike */
+  plan.slice = PetscMin(plan.range, WholeChunks(PetscMin(4096., 16e6 / (double)sizes->N)));
   plan.samples = CkBlocksCount(&sizes->blocks, sizes->blocks.rank);
-  if (fit >= (double)sizes->d) plan.range = (sizes->d - 1) / plan.slice * plan.slice + plan.slice; /* all at once */
+  plan.precision = CkDiffusionGramChoice(D, sizes);
   return plan;
 }
 
-double CkDiffusionGramMemory(const CkDiffusionSizes *sizes, double memory)
+double CkDiffusionGramMemory(CkDiffusion D, const CkDiffusionSizes *sizes)
 {
-  const GramPlan plan = MakePlan(sizes, memory);
+  const GramPlan plan = MakePlan(D, sizes);
   const double   size = (double)sizes->bytes;
 
-  return (double)sizes->blocks.tile * (double)sizes->d * size +
+  return (double)sizes->blocks.tile * (double)sizes->d * size + sizeof(double) * (double)sizes->d +
          (double)PetscMin(plan.range, sizes->d) * (double)CkBlocksCount(&sizes->blocks, 0) * size +
-         (double)PetscMin(plan.slice, sizes->d) * (double)sizes->N * (size + sizeof(double));
+         CkBlockProductMemory(sizes->comm, sizes->N, plan.slice, sizes->precision, plan.precision);
 }
 
-double CkDiffusionGramPasses(const CkDiffusionSizes *sizes, double memory)
+double CkDiffusionGramPasses(CkDiffusion D, const CkDiffusionSizes *sizes)
 {
-  const GramPlan plan = MakePlan(sizes, memory);
+  const GramPlan plan = MakePlan(D, sizes);
   const PetscInt ranges = (sizes->d + plan.range - 1) / plan.range;
 
   return (double)ranges;
 }
 
-static PetscErrorCode BuffersCreate(CkDiffusion D, const CkDiffusionSizes *sizes, GramBuffers *b)
+/* The mean gradient, or the opposite of what the second moment adds. */
+static PetscErrorCode MakeShift(CkDiffusion D, Gram *g)
 {
-  const size_t slice = (size_t)PetscMin(b->plan.slice, sizes->d), N = (size_t)sizes->N;
+  const double *mean;
 
   PetscFunctionBeginUser;
-  PetscCall(CkDiffusionGetShift(D, &b->c));
-  PetscCall(PetscMalloc3((size_t)sizes->blocks.tile * (size_t)sizes->d * sizes->bytes, &b->rows,
-                         (size_t)PetscMin(b->plan.range, sizes->d) * (size_t)b->plan.samples * sizes->bytes, &b->store,
-                         slice * N * sizes->bytes, &b->gathered));
-  PetscCall(PetscMalloc3(slice * N, &b->R, sizes->blocks.size, &b->counts, sizes->blocks.size, &b->starts));
+  PetscCall(CkDiffusionGetShift(D, &g->shift));
+  if (D->centred) {
+    PetscCall(CkLossMeanGradient(D->loss, &mean));
+    PetscCall(PetscMalloc1(g->sizes.d, &g->shift));
+    PetscCall(PetscArraycpy(g->shift, mean, g->sizes.d));
+  } else
+    for (PetscInt i = 0; g->shift && i < g->sizes.d; ++i) g->shift[i] = -g->shift[i];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode BuffersDestroy(GramBuffers *b)
+static PetscErrorCode MakeProduct(Gram *g)
+{
+  const CkBlocks      *blocks = &g->sizes.blocks;
+  CkBlockProductLayout layout = {
+    .terms = g->plan.slice, .given = g->sizes.precision, .precision = g->plan.precision, .nmine = g->plan.samples};
+  PetscInt *mine;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(g->plan.samples, &mine));
+  for (PetscInt k = 0; k < g->plan.samples; ++k)
+    mine[k] = (k / blocks->block * blocks->size + blocks->rank) * blocks->block + k % blocks->block;
+  layout.mine = mine;
+  PetscCall(CkBlockProductCreate(g->K, &layout, &g->product));
+  PetscCall(PetscFree(mine));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode GramCreate(CkDiffusion D, Gram *g)
+{
+  const CkDiffusionSizes *sizes = &g->sizes;
+
+  PetscFunctionBeginUser;
+  PetscCall(MakeShift(D, g));
+  PetscCall(PetscMalloc2((size_t)sizes->blocks.tile * (size_t)sizes->d * sizes->bytes, &g->rows,
+                         (size_t)PetscMin(g->plan.range, sizes->d) * (size_t)g->plan.samples * sizes->bytes,
+                         &g->store));
+  PetscCall(CkBlockMatrixCreate(sizes->comm, sizes->N, &g->K));
+  PetscCall(MakeProduct(g));
+  PetscCall(CkGramCheckpointCreate(D, sizes, g->plan.precision, &g->checkpoint));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode GramDestroy(Gram *g)
 {
   PetscFunctionBeginUser;
-  PetscCall(PetscFree(b->c));
-  PetscCall(PetscFree3(b->rows, b->store, b->gathered));
-  PetscCall(PetscFree3(b->R, b->counts, b->starts));
+  PetscCall(CkGramCheckpointDestroy(&g->checkpoint));
+  PetscCall(CkBlockProductDestroy(&g->product));
+  PetscCall(PetscFree(g->shift));
+  PetscCall(PetscFree2(g->rows, g->store));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -90,136 +156,131 @@ static PetscErrorCode BuffersDestroy(GramBuffers *b)
 DEFINE_TRANSPOSE(TransposeFloat, float)
 DEFINE_TRANSPOSE(TransposeDouble, double)
 
-/* One pass: keeps weights first .. first+count of this rank's gradients. */
-static PetscErrorCode FillStore(CkDiffusion D, const CkDiffusionSizes *sizes, GramBuffers *b, PetscInt first,
-                                PetscInt count)
+/* Without a file to go on from there is no stopping. */
+static PetscErrorCode Ask(CkDiffusion D, Gram *g)
 {
-  const CkBatch all = CkBatchAll(sizes->N);
-  const size_t  d = (size_t)sizes->d, samples = (size_t)b->plan.samples;
+  PetscFunctionBeginUser;
+  if (D->checkpoint[0]) PetscCall(CkInterruptRequested(g->sizes.comm, &g->stopped));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One pass: keeps weights first .. first+count of this rank's gradients. */
+static PetscErrorCode FillStore(CkDiffusion D, Gram *g, PetscInt first, PetscInt count)
+{
+  const CkBatch all = CkBatchAll(g->sizes.N);
+  const size_t  d = (size_t)g->sizes.d, samples = (size_t)g->plan.samples;
   CkPass        pass;
   CkTile        tile;
 
   PetscFunctionBeginUser;
   PetscCall(CkPassBegin(D->loss, &all, &pass));
-  while (PETSC_TRUE) {
+  while (!g->stopped) {
     size_t at;
 
     PetscCall(CkPassNext(pass, &tile));
     if (!tile.more) break;
-    PetscCall(CkPassRows(pass, sizes->precision, b->rows, d));
-    at = (size_t)CkBlocksLocal(&sizes->blocks, tile.first);
-    if (sizes->precision == CK_FLOAT64)
-      TransposeDouble(tile.n, d, (const double *)(const void *)b->rows + first, count, samples,
-                      (double *)(void *)b->store + at);
+    PetscCall(CkPassRows(pass, g->sizes.precision, g->rows, d));
+    at = (size_t)CkBlocksLocal(&g->sizes.blocks, tile.first);
+    if (g->sizes.precision == CK_FLOAT64)
+      TransposeDouble(tile.n, d, (const double *)(const void *)g->rows + first, count, samples,
+                      (double *)(void *)g->store + at);
     else
-      TransposeFloat(tile.n, d, (const float *)(const void *)b->rows + first, count, samples,
-                     (float *)(void *)b->store + at);
+      TransposeFloat(tile.n, d, (const float *)(const void *)g->rows + first, count, samples,
+                     (float *)(void *)g->store + at);
+    PetscCall(Ask(D, g));
   }
   PetscCall(CkPassEnd(&pass));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Weight i of the slice for all samples in batch order: widens and sorts the blocks. */
-static void SortSamples(const CkDiffusionSizes *sizes, const GramBuffers *b, PetscInt i, double row[])
-{
-  const CkBlocks *blocks = &sizes->blocks;
-
-  for (PetscInt t = 0; t < blocks->nblocks; ++t) {
-    const PetscMPIInt r = (PetscMPIInt)(t % blocks->size);
-    const PetscInt    first = t * blocks->block, count = PetscMin(blocks->block, blocks->n - first);
-    const size_t      from =
-      (size_t)b->starts[r] + (size_t)i * (size_t)CkBlocksCount(blocks, r) + (size_t)CkBlocksLocal(blocks, first);
-
-    for (size_t k = 0; k < (size_t)count; ++k)
-      row[(size_t)first + k] = sizes->precision == CK_FLOAT64
-                                 ? ((const double *)(const void *)b->gathered)[from + k]
-                                 : (double)((const float *)(const void *)b->gathered)[from + k];
-  }
-}
-
-static PetscErrorCode GatherSlice(const CkDiffusionSizes *sizes, GramBuffers *b, PetscInt offset, PetscInt count)
-{
-  const MPI_Datatype type = sizes->precision == CK_FLOAT64 ? MPI_DOUBLE : MPI_FLOAT;
-  PetscInt           start = 0;
-
-  PetscFunctionBeginUser;
-  for (PetscMPIInt r = 0; r < sizes->blocks.size; ++r) {
-    const PetscInt numbers = count * CkBlocksCount(&sizes->blocks, r);
-
-    PetscCall(PetscMPIIntCast(numbers, &b->counts[r]));
-    PetscCall(PetscMPIIntCast(start, &b->starts[r]));
-    start += numbers;
-  }
-  PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
-  PetscCallMPI(MPI_Allgatherv(b->store + (size_t)offset * (size_t)b->plan.samples * sizes->bytes,
-                              b->counts[sizes->blocks.rank], type, b->gathered, b->counts, b->starts, type,
-                              sizes->comm));
-  PetscCall(PetscLogEventEnd(CK_Reduce, 0, 0, 0, 0));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Adds weights first .. first+count, which stand at `offset` in the stores. */
-static PetscErrorCode AddSlice(CkDiffusion D, const CkDiffusionSizes *sizes, GramBuffers *b, PetscInt first,
-                               PetscInt offset, PetscInt count, CkBlockMatrix K)
+static PetscErrorCode AddSlice(Gram *g, PetscInt first, PetscInt offset, PetscInt count)
 {
-  const PetscInt N = sizes->N;
+  PetscLogDouble before, after;
 
   PetscFunctionBeginUser;
-  PetscCall(GatherSlice(sizes, b, offset, count));
-  for (PetscInt i = 0; i < count; ++i) {
-    double *row = b->R + (size_t)i * (size_t)N, add = 0;
-
-    SortSamples(sizes, b, i, row);
-    if (D->centred) {
-      for (PetscInt k = 0; k < N; ++k) add -= row[k];
-      add /= N;
-    } else if (b->c) add = b->c[first + i];
-    for (PetscInt k = 0; k < N; ++k) row[k] += add;
-  }
-  PetscCall(PetscLogEventBegin(CK_Gram, 0, 0, 0, 0));
-  PetscCall(CkBlockMatrixAddOuter(K, count, b->R, N, 1. / (double)N));
-  PetscCall(PetscLogEventEnd(CK_Gram, 0, 0, 0, 0));
+  PetscCall(PetscTime(&before));
+  PetscCall(CkBlockProductAdd(g->product, count, g->store + (size_t)offset * (size_t)g->plan.samples * g->sizes.bytes,
+                              g->shift ? g->shift + first : NULL));
+  PetscCall(PetscTime(&after));
+  g->seconds += after - before;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Assemble(CkDiffusion D, const CkDiffusionSizes *sizes, GramBuffers *b, CkBlockMatrix K)
+/* Weights first .. first+range; *done: how far K has come. */
+static PetscErrorCode AddRange(CkDiffusion D, Gram *g, PetscInt first, PetscInt range, PetscInt *done,
+                               CkProgress progress)
 {
-  CkProgress progress;
+  PetscFunctionBeginUser;
+  PetscCall(FillStore(D, g, first, range));
+  for (PetscInt offset = 0; offset < range && !g->stopped; offset += g->plan.slice) {
+    const PetscInt count = PetscMin(g->plan.slice, range - offset);
+
+    PetscCall(AddSlice(g, first + offset, offset, count));
+    *done = first + offset + count;
+    PetscCall(CkProgressUpdate(progress, (double)*done));
+    if (*done < g->sizes.d) PetscCall(Ask(D, g));
+    if (!g->stopped && *done < g->sizes.d) PetscCall(CkGramCheckpointUpdate(g->checkpoint, g->K, *done));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Assemble(CkDiffusion D, Gram *g)
+{
+  const double operations = (double)g->sizes.N * (double)g->sizes.N;
+  PetscInt     start = 0, done;
+  CkProgress   progress;
 
   PetscFunctionBeginUser;
-  PetscCall(CkProgressCreate(sizes->comm, "assembling the Gram matrix", "weights", sizes->d, &progress));
-  for (PetscInt first = 0; first < sizes->d; first += b->plan.range) {
-    const PetscInt range = PetscMin(b->plan.range, sizes->d - first);
-
-    PetscCall(FillStore(D, sizes, b, first, range));
-    for (PetscInt offset = 0; offset < range; offset += b->plan.slice) {
-      const PetscInt count = PetscMin(b->plan.slice, range - offset);
-
-      PetscCall(AddSlice(D, sizes, b, first + offset, offset, count, K));
-      PetscCall(CkProgressUpdate(progress, first + offset + count));
-    }
-  }
+  PetscCall(CkGramCheckpointResume(g->checkpoint, g->K, &start));
+  PetscCall(CkProgressCreate(g->sizes.comm, "assembling the Gram matrix", "weights", (double)g->sizes.d, &progress));
+  done = start;
+  while (done < g->sizes.d && !g->stopped)
+    PetscCall(AddRange(D, g, done, PetscMin(g->plan.range, g->sizes.d - done), &done, progress));
   PetscCall(CkProgressDestroy(&progress));
+  if (done > start) PetscCall(CkGramCheckpointWrite(g->checkpoint, g->K, done));
+  if (g->stopped)
+    PetscCall(CkLog(g->sizes.comm, "Gram matrix: stopped after %" PetscInt_FMT " of %" PetscInt_FMT " weights", done,
+                    g->sizes.d));
+  else if (done > start)
+    PetscCall(CkLog(g->sizes.comm, "Gram matrix: exchange and products in %s precision %.3g s, %.4g GFLOP/s of N^2 d",
+                    g->plan.precision == CK_FLOAT32 ? "single" : "double", g->seconds,
+                    1e-9 * operations * (double)(done - start) / PetscMax(g->seconds, 1e-9)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* 1/N, and what is left of the mean of the rows. */
+static PetscErrorCode Finish(CkDiffusion D, Gram *g)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkBlockMatrixScale(g->K, 1. / (double)g->sizes.N));
+  if (D->centred) PetscCall(CkBlockMatrixCentre(g->K));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkDiffusionGram(CkDiffusion D, CkBlockMatrix *K)
 {
-  CkDiffusionSizes sizes;
-  GramBuffers      b;
-  double           matrix, work, buffers;
+  Gram   g = {.stopped = NULL};
+  double matrix, work, buffers;
 
   PetscFunctionBeginUser;
-  PetscCall(CkDiffusionGetSizes(D, &sizes));
-  buffers = CkDiffusionGramMemory(&sizes, D->memory);
-  PetscCall(CkBlockMatrixMemory(sizes.comm, sizes.N, PETSC_FALSE, CK_SOLVER_SCALAPACK, &matrix, &work));
-  PetscCall(CkMemoryCheck(sizes.comm, matrix + buffers, "the Gram matrix",
+  PetscCall(CkDiffusionGetSizes(D, &g.sizes));
+  buffers = CkDiffusionGramMemory(D, &g.sizes);
+  PetscCall(CkBlockMatrixMemory(g.sizes.comm, g.sizes.N, PETSC_FALSE, CK_SOLVER_SCALAPACK, &matrix, &work));
+  PetscCall(CkMemoryCheck(g.sizes.comm, matrix + buffers, "the Gram matrix",
                           "use more ranks, fewer samples (-data_count), -spectrum_method krylov, a smaller "
                           "-noise_memory, or raise -memory_limit"));
-  b.plan = MakePlan(&sizes, D->memory);
-  PetscCall(BuffersCreate(D, &sizes, &b));
-  PetscCall(CkBlockMatrixCreate(sizes.comm, sizes.N, K));
-  PetscCall(Assemble(D, &sizes, &b, *K));
-  PetscCall(BuffersDestroy(&b));
+  g.plan = MakePlan(D, &g.sizes);
+  PetscCall(GramCreate(D, &g));
+  if (D->checkpoint[0]) PetscCall(CkInterruptBegin());
+  PetscCall(Assemble(D, &g));
+  PetscCall(CkInterruptEnd());
+  PetscCall(GramDestroy(&g));
+  if (g.stopped) PetscCall(CkBlockMatrixDestroy(&g.K));
+  CkCheckAll(g.sizes.comm, !g.stopped, CK_ERR_REQUEUE,
+             "stopped (%s) before the Gram matrix was complete: the same command goes on from %s", g.stopped,
+             D->checkpoint);
+  PetscCall(Finish(D, &g));
+  *K = g.K;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

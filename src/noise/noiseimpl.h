@@ -2,13 +2,18 @@
 #include <clarkia/diffusion.h>
 #include <clarkia/error.h>
 
+typedef enum { CK_GRAM_AUTO, CK_GRAM_SINGLE, CK_GRAM_DOUBLE } CkGramPrecision;
+
 struct _p_CkDiffusion {
-  CkLoss    loss;
-  PetscBool centred;
-  double    memory;  /* bytes per rank that buffers of the loss's choice of columns or weights may take */
-  PetscInt  columns; /* most vectors of one pass */
-  char     *kept;    /* [samples of this rank x d] gradients, or NULL */
-  double    sweeps;  /* over them */
+  CkLoss          loss;
+  PetscBool       centred;
+  double          memory;  /* bytes per rank that buffers of the loss's choice of columns or weights may take */
+  PetscInt        columns; /* most vectors of one pass */
+  CkGramPrecision gram_precision;
+  char            checkpoint[PETSC_MAX_PATH_LEN]; /* of the Gram assembly; empty: none */
+  double          interval;                       /* seconds from checkpoint to checkpoint */
+  char           *kept;                           /* [samples of this rank x d] gradients, or NULL */
+  double          sweeps;                         /* over them */
 };
 
 /* Filled by CkDiffusionGetSizes(): the loss must be set up. */
@@ -38,6 +43,20 @@ void CkDiffusionRootWeights(CkDiffusion D, const CkDiffusionSizes *sizes, PetscI
                             double W[], double sums[]);
 /* Bytes of the buffers of the two assemblies, on the rank with most samples. */
 double CkDiffusionDenseMemory(const CkDiffusionSizes *sizes);
-double CkDiffusionGramMemory(const CkDiffusionSizes *sizes, double memory);
-/* Passes over the data of the Gram assembly. */
-double CkDiffusionGramPasses(const CkDiffusionSizes *sizes, double memory);
+double CkDiffusionGramMemory(CkDiffusion D, const CkDiffusionSizes *sizes);
+/* Passes over the data of the Gram assembly; precision of its products, the same on any number of ranks. */
+double      CkDiffusionGramPasses(CkDiffusion D, const CkDiffusionSizes *sizes);
+CkPrecision CkDiffusionGramChoice(CkDiffusion D, const CkDiffusionSizes *sizes);
+
+/*
+  gram_checkpoint.c: K's sums over the first `done` weights, before 1/N and centring. All collective; NULL is a
+  checkpoint that does nothing. Create makes one where -noise_checkpoint is given. Resume fills K from the file where
+  there is one, a user error where it is of another problem. Update writes where the interval has passed.
+*/
+typedef struct _p_CkGramCheckpoint *CkGramCheckpoint;
+PetscErrorCode CkGramCheckpointCreate(CkDiffusion D, const CkDiffusionSizes *sizes, CkPrecision precision,
+                                      CkGramCheckpoint *checkpoint);
+PetscErrorCode CkGramCheckpointResume(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt *done);
+PetscErrorCode CkGramCheckpointUpdate(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt done);
+PetscErrorCode CkGramCheckpointWrite(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt done);
+PetscErrorCode CkGramCheckpointDestroy(CkGramCheckpoint *checkpoint);

@@ -7,10 +7,13 @@
  */
 
 /* Below this an eigenvector of the Gram matrix does not give one of D: v = G'u / sqrt(N lambda) carries the relative
-   error `precision` of G amplified by sqrt(lambda_max / lambda), and u is known to 10 n eps only. */
+   error `precision` of G amplified by sqrt(lambda_max / lambda), and u is known to 10 n eps and the noise of the
+   products only. */
 static double VectorFloor(CkSpectrum s, PetscInt order, double lambda_max)
 {
-  return PetscMax(CkSpectrumRounding(order, lambda_max), 100 * s->precision * s->precision * lambda_max);
+  const double floor = PetscMax(CkSpectrumRounding(order, lambda_max), 100 * s->precision * s->precision * lambda_max);
+
+  return PetscMax(floor, CkSpectrumProductNoise(s));
 }
 
 static PetscErrorCode Keep(CkSpectrum s, PetscInt order, const double values[])
@@ -89,10 +92,10 @@ static PetscErrorCode CountVectors(CkSpectrum s, PetscInt order)
 }
 
 /* Rounding errors of an assembled matrix: each entry is a sum of N or d terms, whose errors are relative to the
-   uncentred moment and add up as random ones do. */
+   uncentred moment and add up as random ones do; with those of products in single precision. */
 static double AssemblyNoise(CkSpectrum s, PetscInt order)
 {
-  return 10 * ((double)order + sqrt((double)PetscMax(s->N, s->d))) * DBL_EPSILON * s->scale;
+  return 10 * ((double)order + sqrt((double)PetscMax(s->N, s->d))) * DBL_EPSILON * s->scale + CkSpectrumProductNoise(s);
 }
 
 /* Trace and norm are taken, and the leading pairs found, before the solver destroys the matrix: no copy is needed. */

@@ -192,7 +192,7 @@ static PetscErrorCode BetweenProducts(EPS eps, const CkBlockState *state, void *
   PetscCall(PetscTime(&now));
   due = now - c->last >= c->s->checkpoint_interval;
   PetscCallMPI(MPI_Bcast(&due, 1, MPI_INT, 0, c->s->comm));
-  PetscCall(CkInterruptRequested(c->s->comm, c->s->max_seconds, &c->stopped));
+  PetscCall(CkInterruptRequested(c->s->comm, &c->stopped));
   *stop = (PetscBool)(c->stopped != NULL);
   if (due || *stop) {
     PetscCall(Write(c, state));
@@ -306,8 +306,6 @@ PetscErrorCode CkKrylovCheckpointBegin(CkSpectrum s, EPS eps, CkKrylovCheckpoint
   PetscFunctionBeginUser;
   *checkpoint = NULL;
   s->earlier_passes = s->earlier_sweeps = 0;
-  CkCheckAll(s->comm, s->checkpoint[0] || s->max_seconds == 0, PETSC_ERR_ARG_INCOMP,
-             "-max_seconds %g needs a file to go on from later: give -spectrum_checkpoint FILE", s->max_seconds);
   if (!s->checkpoint[0]) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscObjectTypeCompare((PetscObject)eps, CK_EPS_BLOCK, &block));
   CkCheckAll(s->comm, block, PETSC_ERR_ARG_INCOMP,

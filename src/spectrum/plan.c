@@ -1,5 +1,9 @@
 #include "spectrumimpl.h"
+#include <clarkia/blockproduct.h>
 #include <clarkia/error.h>
+#include <clarkia/interrupt.h>
+#include <clarkia/options.h>
+#include <float.h>
 #include <math.h>
 
 /* plan.c: what each route would cost, which one to take, and whether it fits. */
@@ -52,6 +56,12 @@ static PetscErrorCode SetFixed(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+double CkSpectrumProductNoise(CkSpectrum s)
+{
+  if (s->method != CK_SPECTRUM_GRAM || s->products == CK_FLOAT64) return 0;
+  return sqrt(CK_PRODUCT_CHUNK) * (FLT_EPSILON / 2.) * s->trace;
+}
+
 /* ELPA gives values only. */
 static PetscErrorCode ChooseSolver(CkSpectrum s)
 {
@@ -63,11 +73,21 @@ static PetscErrorCode ChooseSolver(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Estimate(CkSpectrum s, CkSpectrumMethod method, CkSpectrumEstimate *e)
+/* Estimate of a route; ELPA, where nobody asked for it, makes way for ScaLAPACK, which needs far less room. */
+static PetscErrorCode Estimate(CkSpectrum s, CkSpectrumMethod method, CkSpectrumEstimate *e, PetscBool *fits)
 {
+  double limit;
+
   PetscFunctionBeginUser;
-  *e = (CkSpectrumEstimate){0};
-  PetscCall(CkSpectrumRouteFind(method)->estimate(s, e));
+  PetscCall(CkMemoryLimit(s->comm, &limit));
+  PetscCall(ChooseSolver(s));
+  while (PETSC_TRUE) {
+    *e = (CkSpectrumEstimate){0};
+    PetscCall(CkSpectrumRouteFind(method)->estimate(s, e));
+    *fits = (PetscBool)(CkSpectrumTotalMemory(s, e) <= limit);
+    if (*fits || s->solver_asked || s->solver == CK_SOLVER_SCALAPACK) break;
+    s->solver = CK_SOLVER_SCALAPACK;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -75,6 +95,7 @@ static PetscErrorCode ChooseMethod(CkSpectrum s)
 {
   const CkSpectrumMethod complete = s->d <= s->N ? CK_SPECTRUM_DENSE : CK_SPECTRUM_GRAM;
   CkSpectrumEstimate     e;
+  PetscBool              fits;
   double                 limit;
   char                   need[32], have[32];
 
@@ -82,14 +103,14 @@ static PetscErrorCode ChooseMethod(CkSpectrum s)
   s->method = s->asked;
   PetscCall(PetscSNPrintf(s->reason, sizeof(s->reason), "as asked"));
   if (s->asked != CK_SPECTRUM_AUTO) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(Estimate(s, complete, &e));
-  PetscCall(CkMemoryLimit(s->comm, &limit));
-  if (CkSpectrumTotalMemory(s, &e) <= limit) {
+  PetscCall(Estimate(s, complete, &e, &fits));
+  if (fits) {
     s->method = complete;
     PetscCall(PetscSNPrintf(s->reason, sizeof(s->reason), "complete, and the smaller matrix: %s",
                             complete == CK_SPECTRUM_DENSE ? "d <= N" : "N < d"));
   } else {
     s->method = CK_SPECTRUM_KRYLOV;
+    PetscCall(CkMemoryLimit(s->comm, &limit));
     CkFormatBytes(CkSpectrumTotalMemory(s, &e), need);
     CkFormatBytes(limit, have);
     PetscCall(PetscSNPrintf(s->reason, sizeof(s->reason),
@@ -105,12 +126,33 @@ static PetscErrorCode CheckKrylovKeys(CkSpectrum s)
   const char *key = NULL;
 
   PetscFunctionBeginUser;
-  if (s->max_seconds > 0) key = "max_seconds";
   if (s->start[0]) key = "spectrum_start";
   if (s->checkpoint[0]) key = "spectrum_checkpoint";
   CkCheckAll(s->comm, !key || s->method == CK_SPECTRUM_KRYLOV, PETSC_ERR_ARG_INCOMP,
              "-%s is for the krylov route, and the method is %s (%s): take -spectrum_method krylov, or leave it out",
              key, CkSpectrumMethodName(s->method), s->reason);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A checkpoint that nobody would write is not passed over in silence. */
+static PetscErrorCode CheckCheckpoint(CkSpectrum s)
+{
+  const char *file;
+  PetscReal   limit;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDiffusionGetCheckpoint(s->D, &file));
+  PetscCall(CkInterruptRegisterOptions());
+  PetscCall(CkOptionsGetReal("max_seconds", &limit, NULL));
+  CkCheckAll(s->comm, file[0] || s->checkpoint[0] || limit <= 0, PETSC_ERR_ARG_INCOMP,
+             "-max_seconds %g needs a file to go on from later: give -spectrum_checkpoint FILE (krylov) or "
+             "-noise_checkpoint FILE (gram)",
+             (double)limit);
+  CkCheckAll(
+    s->comm, !file[0] || s->method == CK_SPECTRUM_GRAM, PETSC_ERR_SUP,
+    "-noise_checkpoint %s: only the gram route has this checkpoint, but the method is %s; leave the key out, or "
+    "take -spectrum_method gram",
+    file, CkSpectrumMethodName(s->method));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -169,6 +211,8 @@ static PetscErrorCode PrintPlan(CkSpectrum s)
   PetscCall(CkTableRow(table, "ranks", "", "%d", (int)size));
   PetscCall(CkTableRow(table, "method", s->reason, "%s", CkSpectrumMethodName(s->method)));
   if (s->method == CK_SPECTRUM_KRYLOV) PetscCall(CkTableRow(table, "solver", s->krylov.reason, "slepc"));
+  else PetscCall(CkTableRow(table, "solver", "", "%s", s->solver == CK_SOLVER_ELPA ? "elpa" : "scalapack"));
+  if (s->method == CK_SPECTRUM_GRAM) PetscCall(CkSpectrumProductRow(s, table));
   PetscCall(PrintCosts(s, table, &s->estimate));
   PetscCall(CkTableDestroy(&table));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -204,7 +248,8 @@ static PetscErrorCode WarnOfEffect(CkSpectrum s)
 
 PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
 {
-  char what[128];
+  char      what[128];
+  PetscBool fits;
 
   PetscFunctionBeginUser;
   CkCheckAll(
@@ -212,11 +257,13 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
     "D needs at least 2 samples: it is the covariance of their gradients, 0 for one sample; raise -data_count, "
     "or take the second moment (-noise_centred false)");
   PetscCall(SetFixed(s));
-  PetscCall(ChooseSolver(s));
+  PetscCall(CkDiffusionGetGramPrecision(s->D, &s->products));
   PetscCall(ChooseMethod(s));
   PetscCall(WarnOfEffect(s));
   PetscCall(CheckKrylovKeys(s));
-  PetscCall(Estimate(s, s->method, &s->estimate));
+  PetscCall(CheckCheckpoint(s));
+  PetscCall(Estimate(s, s->method, &s->estimate, &fits));
+  if (s->method != CK_SPECTRUM_KRYLOV) PetscCall(CkBlockMatrixCheckSize(s->comm, s->estimate.order));
   if (print) PetscCall(PrintPlan(s));
   PetscCall(PetscSNPrintf(what, sizeof(what), "-spectrum_method %s with d = %" PetscInt_FMT ", N = %" PetscInt_FMT,
                           CkSpectrumMethodName(s->method), s->d, s->N));

@@ -1,10 +1,25 @@
 #include "spectrumimpl.h"
+#include <clarkia/blockproduct.h>
 #include <float.h>
 #include <math.h>
 
 /* What a person reads: the summary table and the largest eigenvalues. */
 
 #define SHOWN 10
+
+PetscErrorCode CkSpectrumProductRow(CkSpectrum s, CkTable table)
+{
+  const double operations = (double)s->N * (double)s->N * (double)s->d;
+  char         note[96];
+
+  PetscFunctionBeginUser;
+  if (s->products == CK_FLOAT32)
+    PetscCall(PetscSNPrintf(note, sizeof(note), "N^2 d = %.2g; chunks of %d weights added in double", operations,
+                            CK_PRODUCT_CHUNK));
+  else PetscCall(PetscSNPrintf(note, sizeof(note), "N^2 d = %.2g", operations));
+  PetscCall(CkTableRow(table, "products", note, "%s precision", s->products == CK_FLOAT32 ? "single" : "double"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
 static PetscErrorCode ProblemRows(CkSpectrum s, CkTable table)
 {
@@ -37,6 +52,7 @@ static PetscErrorCode ProblemRows(CkSpectrum s, CkTable table)
     PetscCall(PetscSNPrintf(note, sizeof(note), "matrix of order %" PetscInt_FMT, s->estimate.order));
     PetscCall(CkTableRow(table, "solver", note, "%s", s->solver == CK_SOLVER_ELPA ? "elpa" : "scalapack"));
   }
+  if (s->method == CK_SPECTRUM_GRAM) PetscCall(CkSpectrumProductRow(s, table));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -74,10 +90,15 @@ static PetscErrorCode RankRow(CkSpectrum s, CkTable table, const char name[], Pe
                               const char formula[])
 {
   const CkSpectrumStatistics *t = &s->statistics;
-  char                        note[128];
+  const double                noise = CkSpectrumProductNoise(s);
+  char                        note[192];
 
   PetscFunctionBeginUser;
-  PetscCall(PetscSNPrintf(note, sizeof(note), "above %.4g = %s", threshold, formula));
+  if (threshold < noise)
+    PetscCall(PetscSNPrintf(note, sizeof(note),
+                            "above %.4g = %s: BELOW THE NOISE of single products, up to %.2g, not to be relied on",
+                            threshold, formula, noise));
+  else PetscCall(PetscSNPrintf(note, sizeof(note), "above %.4g = %s", threshold, formula));
   if (rank == CK_RANK_UNKNOWN) PetscCall(CkTableRow(table, name, note, "> %" PetscInt_FMT, t->n));
   else
     PetscCall(CkTableRow(table, name, note, "%" PetscInt_FMT "  (%.3g%% of d)", rank,

@@ -1,5 +1,6 @@
 #include "spectrumimpl.h"
 #include <clarkia/error.h>
+#include <clarkia/interrupt.h>
 #include <clarkia/options.h>
 #include <errno.h>
 #include <petsctime.h>
@@ -62,12 +63,6 @@ static const CkOption table[] = {
    .minimum = 0,
    .maximum = 1e9,
    .help = "seconds between checkpoints; 0: one after every product"},
-  {.key = "max_seconds",
-   .kind = CK_OPTION_REAL,
-   .fallback = "0",
-   .minimum = 0,
-   .maximum = 1e9,
-   .help = "krylov: after so many seconds (0: never) write the checkpoint and exit with code 85"},
   {.key = NULL},
 };
 
@@ -75,6 +70,7 @@ PetscErrorCode CkSpectrumRegisterOptions(void)
 {
   PetscFunctionBeginUser;
   PetscCall(CkOptionsRegister("Spectrum", table));
+  PetscCall(CkInterruptRegisterOptions());
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -124,7 +120,7 @@ static PetscErrorCode ParseVectors(CkSpectrum s)
 static PetscErrorCode KrylovFromOptions(CkSpectrum s)
 {
   char      text[32];
-  PetscReal interval, limit;
+  PetscReal interval;
 
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetString("spectrum_krylov", text, sizeof(text), NULL));
@@ -137,9 +133,7 @@ static PetscErrorCode KrylovFromOptions(CkSpectrum s)
   PetscCall(CkOptionsGetString("spectrum_start", s->start, sizeof(s->start), NULL));
   PetscCall(CkOptionsGetString("spectrum_checkpoint", s->checkpoint, sizeof(s->checkpoint), NULL));
   PetscCall(CkOptionsGetReal("spectrum_checkpoint_interval", &interval, NULL));
-  PetscCall(CkOptionsGetReal("max_seconds", &limit, NULL));
   s->checkpoint_interval = (double)interval;
-  s->max_seconds = (double)limit;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

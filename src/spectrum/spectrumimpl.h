@@ -81,6 +81,7 @@ struct _p_CkSpectrum {
   PetscInt         residuals; /* leading pairs with a residual in a run without eigenvectors */
   PetscBool        check, partial;
   double           precision; /* relative accuracy of the gradients: bound of all comparisons with the data */
+  CkPrecision      products;  /* of the Gram matrix */
   char             weights[256], samples[256];
   char             weights_checksum[32], data_checksum[32]; /* "" where not told */
 
@@ -88,7 +89,7 @@ struct _p_CkSpectrum {
   CkKrylovKeep keep_asked;
   CkKrylovPlan krylov;
   char         start[PETSC_MAX_PATH_LEN], checkpoint[PETSC_MAX_PATH_LEN];
-  double       checkpoint_interval, max_seconds;
+  double       checkpoint_interval;
   double       earlier_passes, earlier_sweeps; /* of the run whose checkpoint this one goes on from */
 
   CkSpectrumEstimate   estimate;
@@ -116,6 +117,9 @@ PetscErrorCode CkSpectrumPhaseBegin(CkSpectrum s, CkSpectrumPhase phase);
 PetscInt CkSpectrumMaximalRank(CkSpectrum s);
 
 /* plan.c */
+/* Bound of what products in single precision change in the eigenvalues, eq. (G.8); 0 where there are none. Needs the
+   trace. */
+double CkSpectrumProductNoise(CkSpectrum s);
 /* Bytes per rank of a route, with what every route needs. */
 double CkSpectrumTotalMemory(CkSpectrum s, const CkSpectrumEstimate *e);
 /* Floating-point operations of one gradient, its row, and one column of a product with D; 0 for landscapes. */
@@ -123,8 +127,11 @@ PetscErrorCode CkSpectrumGradientCost(CkSpectrum s, double *load, double *row, d
 /* Eigenvectors wanted, as a number, for a route that gives `values` pairs. */
 PetscInt CkSpectrumVectorCount(CkSpectrum s, PetscInt values);
 
-/* report.c: which part of the spectrum n eigenvalues are, "all that can be non-zero, N - 1"; static. */
+/* report.c */
+/* Which part of the spectrum n eigenvalues are, "all that can be non-zero, N - 1"; static. */
 const char *CkSpectrumValuesNote(CkSpectrum s, PetscInt n);
+/* The table's row about the products of the Gram matrix. */
+PetscErrorCode CkSpectrumProductRow(CkSpectrum s, CkTable table);
 
 /* assembled.c: what dense and gram share. Maps m unit eigenvectors U [m x order] of the assembled matrix, with their
    eigenvalues, to vectors of D. */

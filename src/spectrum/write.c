@@ -88,6 +88,10 @@ static PetscErrorCode WriteProblem(CkSpectrum s, CkFile file)
     PetscCall(CkFileWriteString(file, "/", "space", CkKrylovFormName(s->krylov.form)));
     PetscCall(CkFileWriteInt(file, "/", "columns", s->krylov.block));
   }
+  if (s->method == CK_SPECTRUM_GRAM) {
+    PetscCall(CkFileWriteString(file, "/", "products", s->products == CK_FLOAT32 ? "single" : "double"));
+    PetscCall(CkFileWriteReal(file, "/", "product_noise", CkSpectrumProductNoise(s)));
+  }
   if (net) {
     PetscCall(CkNetGetName(net, &text));
     PetscCall(CkFileWriteString(file, "/", "network", text));

@@ -8,8 +8,7 @@
 
 enum { BLOCK = 64, PANEL = 256, LEAST = 16 };
 
-/* The most nearly square grid of all ranks, rows <= columns. */
-static void ChooseGrid(int size, int grid[2])
+void CkBlockGridShape(int size, int grid[2])
 {
   grid[0] = (int)sqrt((double)size);
   while (size % grid[0]) --grid[0];
@@ -29,17 +28,30 @@ static double LocalEntries(PetscInt n, int nb, const int grid[2])
   return ceil(blocks / grid[0]) * nb * ceil(blocks / grid[1]) * nb;
 }
 
-static PetscErrorCode CheckLocalSize(MPI_Comm comm, PetscInt n, int nb, const int grid[2])
+static double LocalEntriesOn(int size, PetscInt n)
 {
-  const double local = LocalEntries(n, nb, grid);
+  int grid[2];
+
+  CkBlockGridShape(size, grid);
+  return LocalEntries(n, ChooseBlock(n, grid), grid);
+}
+
+PetscErrorCode CkBlockMatrixCheckSize(MPI_Comm comm, PetscInt n)
+{
+  PetscMPIInt size;
+  double      local;
+  int         enough;
 
   PetscFunctionBeginUser;
-  CkCheckAll(comm, local <= INT_MAX, PETSC_ERR_ARG_OUTOFRANGE,
-             "a matrix of order %" PetscInt_FMT " has %.3g entries a rank, above the 2^31 - 1 that ScaLAPACK can "
-             "address: use at least %.0f ranks",
-             n, local, ceil((double)n * (double)n / INT_MAX) + 1);
+  PetscCallMPI(MPI_Comm_size(comm, &size));
   CkCheckAll(comm, n <= INT_MAX / 2, PETSC_ERR_ARG_OUTOFRANGE,
              "a matrix of order %" PetscInt_FMT " is beyond ScaLAPACK's 32-bit indices", n);
+  local = LocalEntriesOn(size, n);
+  for (enough = size; LocalEntriesOn(enough, n) > INT_MAX;) ++enough;
+  CkCheckAll(comm, enough == size, PETSC_ERR_ARG_OUTOFRANGE,
+             "a matrix of order %" PetscInt_FMT " has %.3g entries a rank, above the 2^31 - 1 that ScaLAPACK can "
+             "address: use %d ranks, or more",
+             n, local, enough);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -52,7 +64,7 @@ static PetscErrorCode GridCreate(MPI_Comm comm, CkBlockGrid **grid)
   PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCall(PetscNew(&g));
   PetscCallMPI(MPI_Comm_dup(comm, &g->comm));
-  ChooseGrid(size, g->shape);
+  CkBlockGridShape(size, g->shape);
   g->handle = g->context = Csys2blacs_handle(g->comm);
   Cblacs_gridinit(&g->context, "Row", g->shape[0], g->shape[1]);
   Cblacs_gridinfo(g->context, &g->shape[0], &g->shape[1], &g->me[0], &g->me[1]);
@@ -107,8 +119,8 @@ PetscErrorCode CkBlockMatrixCreate(MPI_Comm comm, PetscInt n, CkBlockMatrix *A)
   PetscFunctionBeginUser;
   PetscCheck(n >= 0, comm, PETSC_ERR_ARG_OUTOFRANGE, "Negative order %" PetscInt_FMT, n);
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  ChooseGrid(size, shape);
-  PetscCall(CheckLocalSize(comm, n, ChooseBlock(n, shape), shape));
+  CkBlockGridShape(size, shape);
+  PetscCall(CkBlockMatrixCheckSize(comm, n));
   PetscCall(GridCreate(comm, &grid));
   PetscCall(CreateOnGrid(grid, n, ChooseBlock(n, shape), A));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -158,7 +170,7 @@ PetscErrorCode CkBlockMatrixMemory(MPI_Comm comm, PetscInt n, PetscBool vectors,
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  ChooseGrid(size, grid);
+  CkBlockGridShape(size, grid);
   local = LocalEntries(n, ChooseBlock(n, grid), grid);
   *matrix = local * sizeof(double);
   *work = type->work((double)n, local, vectors) * sizeof(double);

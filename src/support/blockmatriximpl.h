@@ -25,6 +25,8 @@ struct _p_CkBlockMatrix {
   double      *a; /* local array, column-major, leading dimension max(1, rows) */
 };
 
+/* The most nearly square grid of all ranks, rows <= columns. */
+void CkBlockGridShape(int size, int grid[2]);
 /* All zero, the order, layout and grid of A. Collective. */
 PetscErrorCode CkBlockMatrixCreateLike(CkBlockMatrix A, CkBlockMatrix *B);
 

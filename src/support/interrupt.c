@@ -1,8 +1,19 @@
 #include <clarkia/interrupt.h>
+#include <clarkia/options.h>
 #include <clarkia/progress.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+
+static const CkOption table[] = {
+  {.key = "max_seconds",
+   .kind = CK_OPTION_REAL,
+   .fallback = "0",
+   .minimum = 0,
+   .maximum = 1e9,
+   .help = "after so many seconds (0: never) write the checkpoint and exit with code 85: run me again"},
+  {.key = NULL},
+};
 
 static volatile sig_atomic_t caught;
 static struct sigaction      before[2];
@@ -12,6 +23,13 @@ static PetscBool             installed = PETSC_FALSE;
 static void Note(int number)
 {
   caught = number;
+}
+
+PetscErrorCode CkInterruptRegisterOptions(void)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsRegister("Time limit", table));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkInterruptBegin(void)
@@ -40,19 +58,22 @@ PetscErrorCode CkInterruptEnd(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkInterruptRequested(MPI_Comm comm, double limit, const char **why)
+PetscErrorCode CkInterruptRequested(MPI_Comm comm, const char **why)
 {
   static char text[64];
   PetscMPIInt rank;
+  PetscReal   limit;
   int         found[2]; /* the signal, the clock */
 
   PetscFunctionBeginUser;
+  PetscCall(CkInterruptRegisterOptions());
+  PetscCall(CkOptionsGetReal("max_seconds", &limit, NULL));
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   found[0] = (int)caught;
-  found[1] = rank == 0 && limit > 0 && CkElapsed() >= limit;
+  found[1] = rank == 0 && limit > 0 && CkElapsed() >= (double)limit;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, found, 2, MPI_INT, MPI_MAX, comm));
   *why = found[0] || found[1] ? text : NULL;
   if (found[0]) snprintf(text, sizeof(text), "signal %d", found[0]);
-  else if (found[1]) snprintf(text, sizeof(text), "%.4g seconds are over", limit);
+  else if (found[1]) snprintf(text, sizeof(text), "%.4g seconds are over", (double)limit);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -64,6 +64,18 @@ static inline double *NewGram(CkDiffusion D)
   return full;
 }
 
+/* A landscape with many weights: H = 1, gradients x + xi_k with independent normal numbers. */
+static inline void BuildWideLandscape(CkLoss loss, PetscInt N, PetscInt d)
+{
+  double *H, *xi = NewNormals(13, (size_t)N * (size_t)d);
+
+  OK(PetscCalloc1(d * d, &H));
+  for (PetscInt i = 0; i < d; ++i) H[i * d + i] = 1;
+  OK(CkLossSetQuadratic(loss, d, N, H, xi));
+  OK(PetscFree(H));
+  OK(PetscFree(xi));
+}
+
 /* y = M v */
 static inline void MultiplyFull(PetscInt n, const double M[], const double v[], double y[])
 {

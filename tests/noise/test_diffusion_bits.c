@@ -113,14 +113,7 @@ static void the_covariance_has_the_same_bits(void **state)
 /* More weights than fit one block of the distributed matrix on any grid, and no multiple of one. */
 static void BuildWide(CkLoss loss, PetscInt samples)
 {
-  enum { d = 701 };
-  double *H, *xi = NewNormals(13, (size_t)samples * d);
-
-  OK(PetscCalloc1(d * d, &H));
-  for (int i = 0; i < d; ++i) H[i * d + i] = 1;
-  OK(CkLossSetQuadratic(loss, d, samples, H, xi));
-  OK(PetscFree(H));
-  OK(PetscFree(xi));
+  BuildWideLandscape(loss, samples, 701);
 }
 
 static void a_large_matrix_has_the_same_bits(void **state)
@@ -129,6 +122,20 @@ static void a_large_matrix_has_the_same_bits(void **state)
 
   (void)state;
   CheckKind(&wide);
+}
+
+/* The same with products in single precision, several ranges of weights each. */
+static void single_products_have_the_same_bits(void **state)
+{
+  const TestLossKind wide = {"wide", PETSC_TRUE, NULL, {0, 0, 0}, CK_HEAD_MSE, NULL, BuildWide};
+
+  (void)state;
+  SetTestOption("-noise_gram_precision", "single");
+  SetTestOption("-noise_memory", "1e-6");
+  CheckKind(&wide);
+  CheckKind(&test_losses[TEST_LOSSES - 1]);
+  OK(PetscOptionsClearValue(NULL, "-noise_gram_precision"));
+  OK(PetscOptionsClearValue(NULL, "-noise_memory"));
 }
 
 /* Second moment with weight decay; little memory, so that groups and ranges differ from rank count to rank count. */
@@ -147,6 +154,7 @@ static void the_second_moment_has_the_same_bits(void **state)
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(a_large_matrix_has_the_same_bits),
   cmocka_unit_test(the_covariance_has_the_same_bits),
+  cmocka_unit_test(single_products_have_the_same_bits),
   cmocka_unit_test(the_second_moment_has_the_same_bits),
 };
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

@@ -86,7 +86,7 @@ static void auto_follows_the_memory_limit(void **state)
   char    limit[64];
   double  total;
   Problem p = NewProblem(PETSC_COMM_WORLD, "-data synthetic -data_shape 1,28,28 -data_count 2000 -net small-lenet "
-                                           "-engine onednn -noise_memory 0.001");
+                                           "-engine onednn -noise_memory 0.001 -spectrum_solver elpa");
 
   (void)state;
   OK(CkSpectrumPlan(p.spectrum, PETSC_FALSE));
@@ -99,6 +99,25 @@ static void auto_follows_the_memory_limit(void **state)
     assert_int_equal(p.spectrum->method, fits ? CK_SPECTRUM_GRAM : CK_SPECTRUM_KRYLOV);
     assert_non_null(strstr(p.spectrum->reason, fits ? "N < d" : "the limit is"));
   }
+  FreeProblem(&p);
+}
+
+/* ELPA's work space does not fit, ScaLAPACK's does. */
+static void auto_solver_follows_the_memory_limit(void **state)
+{
+  char    limit[64];
+  Problem p = NewProblem(PETSC_COMM_WORLD, "-data synthetic -data_shape 1,28,28 -data_count 2000 -net small-lenet "
+                                           "-engine onednn -noise_memory 0.001");
+
+  (void)state;
+  OK(CkSpectrumPlan(p.spectrum, PETSC_FALSE));
+  assert_int_equal(p.spectrum->solver, CK_SOLVER_ELPA);
+  OK(PetscSNPrintf(limit, sizeof(limit), "-memory_limit %.9g",
+                   0.99e-9 * CkSpectrumTotalMemory(p.spectrum, &p.spectrum->estimate)));
+  OK(PetscOptionsInsertString(NULL, limit));
+  OK(CkSpectrumPlan(p.spectrum, PETSC_FALSE));
+  assert_int_equal(p.spectrum->method, CK_SPECTRUM_GRAM);
+  assert_int_equal(p.spectrum->solver, CK_SOLVER_SCALAPACK);
   FreeProblem(&p);
 }
 
@@ -116,7 +135,7 @@ static void plan_counts_passes(void **state)
     {"-spectrum_method dense -spectrum_vectors all", 4}, /* 53 vectors are two groups of 32 */
     {"-spectrum_method gram -spectrum_vectors 33", 6},
     {"-spectrum_method gram -net_widths 100 -noise_memory 0.00001 -spectrum_residuals 0",
-     3}, /* d = 1,003: two ranges */
+     5}, /* d = 1,003: four ranges */
   };
 
   (void)state;
@@ -186,6 +205,7 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(iteration_that_does_not_converge),
   cmocka_unit_test(memory_limit),
   cmocka_unit_test(auto_follows_the_memory_limit),
+  cmocka_unit_test(auto_solver_follows_the_memory_limit),
   cmocka_unit_test(plan_counts_passes),
   cmocka_unit_test(foreign_trace_is_noticed),
   cmocka_unit_test(foreign_matrix_is_noticed),

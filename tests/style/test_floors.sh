@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$1"
 floors=(support data net engine loss noise spectrum dynamics command)
 declare -A headers=(
-  [support]="base error options file progress random exactsum rowops blockmatrix provenance revision interrupt"
+  [support]="base error options file progress random exactsum rowops blockmatrix blockproduct provenance revision interrupt"
   [data]="data batch"
   [net]="net state"
   [engine]="engine onednn"

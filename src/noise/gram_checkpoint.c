@@ -1,0 +1,192 @@
+/* gram_checkpoint.c: the sums of the Gram matrix over the first weights, in a file (docs/formats.md). */
+#include "noiseimpl.h"
+#include <clarkia/blockproduct.h>
+#include <clarkia/file.h>
+#include <clarkia/progress.h>
+#include <petsctime.h>
+#include <unistd.h>
+
+struct _p_CkGramCheckpoint {
+  MPI_Comm       comm;
+  const char    *file; /* borrowed */
+  double         interval;
+  PetscLogDouble last; /* when the file was written, or the assembly began */
+  /* The problem. */
+  PetscInt    samples, dimension;
+  CkPrecision precision;
+  PetscBool   centred;
+  double      l2;
+  char        weights[32], gradients[32]; /* checksums */
+};
+
+static const char *PrecisionName(CkPrecision precision)
+{
+  return precision == CK_FLOAT32 ? "single" : "double";
+}
+
+/* The norms and the mean gradient stand for data, engine and whatever else the gradients depend on. */
+static PetscErrorCode Identify(CkDiffusion D, const CkDiffusionSizes *sizes, CkGramCheckpoint c)
+{
+  const double *x, *norms, *mean;
+  uint64_t      sum;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkLossGetPointArray(D->loss, &x));
+  PetscCall(CkLossSquaredNorms(D->loss, &norms));
+  PetscCall(CkLossMeanGradient(D->loss, &mean));
+  PetscCall(CkLossGetL2(D->loss, &c->l2));
+  sum = CkChecksum(0, x, sizeof(double) * (size_t)sizes->d);
+  PetscCall(PetscSNPrintf(c->weights, sizeof(c->weights), "%016llx", (unsigned long long)sum));
+  sum = CkChecksum(0, norms, sizeof(double) * (size_t)sizes->N);
+  sum = CkChecksum(sum, mean, sizeof(double) * (size_t)sizes->d);
+  PetscCall(PetscSNPrintf(c->gradients, sizeof(c->gradients), "%016llx", (unsigned long long)sum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkGramCheckpointCreate(CkDiffusion D, const CkDiffusionSizes *sizes, CkPrecision precision,
+                                      CkGramCheckpoint *checkpoint)
+{
+  CkGramCheckpoint c;
+
+  PetscFunctionBeginUser;
+  *checkpoint = NULL;
+  if (!D->checkpoint[0]) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscNew(&c));
+  c->comm = sizes->comm;
+  c->file = D->checkpoint;
+  c->interval = D->interval;
+  c->samples = sizes->N;
+  c->dimension = sizes->d;
+  c->precision = precision;
+  c->centred = D->centred;
+  PetscCall(Identify(D, sizes, c));
+  PetscCall(PetscTime(&c->last));
+  *checkpoint = c;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkGramCheckpointDestroy(CkGramCheckpoint *checkpoint)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree(*checkpoint));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkGramCheckpointWrite(CkGramCheckpoint c, CkBlockMatrix K, PetscInt done)
+{
+  CkFile file;
+
+  PetscFunctionBeginUser;
+  if (!c) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkFileCreate(c->comm, c->file, &file));
+  PetscCall(CkFileWriteString(file, "/", "kind", "gram checkpoint"));
+  PetscCall(CkFileWriteInt(file, "/", "samples", c->samples));
+  PetscCall(CkFileWriteInt(file, "/", "dimension", c->dimension));
+  PetscCall(CkFileWriteInt(file, "/", "chunk", CK_PRODUCT_CHUNK));
+  PetscCall(CkFileWriteString(file, "/", "precision", PrecisionName(c->precision)));
+  PetscCall(CkFileWriteInt(file, "/", "centred", c->centred));
+  PetscCall(CkFileWriteReal(file, "/", "l2", c->l2));
+  PetscCall(CkFileWriteString(file, "/", "weights_checksum", c->weights));
+  PetscCall(CkFileWriteString(file, "/", "gradients_checksum", c->gradients));
+  PetscCall(CkFileWriteInt(file, "/", "done", done));
+  PetscCall(CkBlockMatrixWrite(K, file, "/matrix"));
+  PetscCall(CkFileWriteProvenance(file));
+  PetscCall(CkFileCommit(file));
+  PetscCall(CkFileDestroy(&file));
+  PetscCall(PetscTime(&c->last));
+  PetscCall(
+    CkLog(c->comm, "checkpoint of %" PetscInt_FMT " of %" PetscInt_FMT " weights in %s", done, c->dimension, c->file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkGramCheckpointUpdate(CkGramCheckpoint c, CkBlockMatrix K, PetscInt done)
+{
+  PetscLogDouble now;
+  int            due;
+
+  PetscFunctionBeginUser;
+  if (!c) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscTime(&now));
+  due = now - c->last >= c->interval;
+  PetscCallMPI(MPI_Bcast(&due, 1, MPI_INT, 0, c->comm));
+  if (due) PetscCall(CkGramCheckpointWrite(c, K, done));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckInt(CkGramCheckpoint c, CkFile file, const char name[], PetscInt64 ours)
+{
+  PetscInt64 theirs;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileReadInt(file, "/", name, &theirs, NULL));
+  CkCheckAll(c->comm, theirs == ours, PETSC_ERR_FILE_UNEXPECTED,
+             "-noise_checkpoint %s is of another problem: its %s is %" PetscInt64_FMT ", here it is %" PetscInt64_FMT
+             "; give another file, or remove this one",
+             c->file, name, theirs, ours);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckString(CkGramCheckpoint c, CkFile file, const char name[], const char what[],
+                                  const char ours[])
+{
+  char      theirs[64];
+  PetscBool same;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileReadString(file, "/", name, theirs, sizeof(theirs), NULL));
+  PetscCall(PetscStrcmp(theirs, ours, &same));
+  CkCheckAll(c->comm, same, PETSC_ERR_FILE_UNEXPECTED,
+             "-noise_checkpoint %s is of another problem: %s differ (%s is %s, here %s); give another file, or remove "
+             "this one",
+             c->file, what, name, theirs, ours);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckProblem(CkGramCheckpoint c, CkFile file)
+{
+  double l2;
+
+  PetscFunctionBeginUser;
+  PetscCall(CheckString(c, file, "kind", "the kinds of file", "gram checkpoint"));
+  PetscCall(CheckInt(c, file, "samples", c->samples));
+  PetscCall(CheckInt(c, file, "dimension", c->dimension));
+  PetscCall(CheckInt(c, file, "chunk", CK_PRODUCT_CHUNK));
+  PetscCall(CheckString(c, file, "precision", "the precisions of the products (-noise_gram_precision)",
+                        PrecisionName(c->precision)));
+  PetscCall(CheckInt(c, file, "centred", c->centred));
+  PetscCall(CkFileReadReal(file, "/", "l2", &l2, NULL));
+  CkCheckAll(c->comm, c->centred || l2 == c->l2, PETSC_ERR_FILE_UNEXPECTED,
+             "-noise_checkpoint %s is of another problem: its weight decay is %g, here it is %g", c->file, l2, c->l2);
+  PetscCall(CheckString(c, file, "weights_checksum", "the weights (-state, -seed)", c->weights));
+  PetscCall(CheckString(c, file, "gradients_checksum", "the data, the engine or its sum blocks", c->gradients));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkGramCheckpointResume(CkGramCheckpoint c, CkBlockMatrix K, PetscInt *done)
+{
+  PetscMPIInt rank;
+  PetscInt64  weights;
+  int         there;
+  CkFile      file;
+
+  PetscFunctionBeginUser;
+  *done = 0;
+  if (!c) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCallMPI(MPI_Comm_rank(c->comm, &rank));
+  there = rank == 0 && access(c->file, F_OK) == 0;
+  PetscCallMPI(MPI_Bcast(&there, 1, MPI_INT, 0, c->comm));
+  if (!there) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkFileOpen(c->comm, c->file, &file));
+  PetscCall(CheckProblem(c, file));
+  PetscCall(CkFileReadInt(file, "/", "done", &weights, NULL));
+  CkCheckAll(c->comm,
+             weights == c->dimension || (weights > 0 && weights < c->dimension && weights % CK_PRODUCT_CHUNK == 0),
+             PETSC_ERR_FILE_UNEXPECTED, "-noise_checkpoint %s says %" PetscInt64_FMT " of %" PetscInt_FMT " weights",
+             c->file, weights, c->dimension);
+  PetscCall(CkBlockMatrixRead(K, file, "/matrix"));
+  PetscCall(CkFileDestroy(&file));
+  *done = (PetscInt)weights;
+  PetscCall(CkLog(c->comm, "Gram matrix: goes on after %" PetscInt_FMT " of %" PetscInt_FMT " weights, from %s", *done,
+                  c->dimension, c->file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

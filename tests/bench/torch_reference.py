@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Times PyTorch on small-lenet and prints JSON, seconds per sample at the best batch size of each task.
+"""Times PyTorch on a network and prints JSON, seconds per sample at the best batch size of each task.
 
 Tasks: values (forward and loss), per-sample gradients (functorch vmap of grad), D v (forward-mode product, then a
 weighted gradient: JVP + VJP, the cheapest way to apply the diffusion matrix once), a training step (batch 128, SGD with
@@ -22,6 +22,38 @@ def small_lenet():
         nn.Conv2d(1, 8, 5), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3),
         nn.Conv2d(8, 16, 5), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, 10))
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut that takes every second pixel where the image shrinks (option A)."""
+
+    def __init__(self, inputs, channels, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.stride, self.more = stride, (channels - inputs) // 2
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.stride > 1:
+            x = F.pad(x[:, :, ::self.stride, ::self.stride], (0, 0, 0, 0, self.more, self.more))
+        return F.relu(x + y)
+
+
+def resnet(depth):
+    """CIFAR ResNet of 6n+2 layers: 269,722 weights at depth 20, 1,727,962 at 110."""
+    layers, inputs = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()], 16
+    for channels in (16, 32, 64):
+        for i in range((depth - 2) // 6):
+            layers.append(Block(inputs, channels, 2 if i == 0 and channels > 16 else 1))
+            inputs = channels
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+NETS = {"small-lenet": (small_lenet, (1, 28, 28)), "resnet-20": (lambda: resnet(20), (3, 32, 32)),
+        "resnet-110": (lambda: resnet(110), (3, 32, 32))}
 
 
 def best(work, samples, seconds):
@@ -87,18 +119,23 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.0, help="time spent on each task and batch size")
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128, 256, 512, 1024])
+    parser.add_argument("--net", choices=NETS, default="small-lenet")
+    parser.add_argument("--tasks", nargs="+", help="some of the tasks only")
     options = parser.parse_args()
+    make, shape = NETS[options.net]
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    result = {"torch": torch.__version__, "threads": options.threads, "network": "small-lenet"}
+    result = {"torch": torch.__version__, "threads": options.threads, "network": options.net}
     tasks = {"values": values_task, "per_sample_gradients": rows_task, "diffusion_product": diffusion_task,
              "training_step": training_task}
     for name, task in tasks.items():
+        if options.tasks and name not in options.tasks:
+            continue
         timings = {}
         for batch in [128] if name == "training_step" else options.batches:
-            net = small_lenet()
+            net = make()
             net.train(name == "training_step")
-            data, labels = torch.randn(batch, 1, 28, 28), torch.randint(10, (batch,))
+            data, labels = torch.randn(batch, *shape), torch.randint(10, (batch,))
             timings[batch] = best(task(net, data, labels), batch, options.seconds)
         batch = min(timings, key=timings.get)
         result[name] = {"seconds_per_sample": timings[batch], "batch": batch, "by_batch": timings}

@@ -175,7 +175,7 @@ static Bytes joined(Bytes a, Bytes b, size_t gap)
   Bytes all = new_bytes(a.n + b.n + 2 * gap);
 
   memcpy(all.bytes, a.bytes, a.n);
-  memcpy(all.bytes + a.n + gap, b.bytes, b.n);
+  if (b.n > 0) memcpy(all.bytes + a.n + gap, b.bytes, b.n);
   return all;
 }
 

@@ -183,8 +183,9 @@ def check_labels(labels):
             raise BadFile(f"--label {label}: {str(error).strip().splitlines()[-1]}; write \\$ for a dollar sign") from error
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def command_line(program, description, read, draw_all):
+    """Arguments, checks and messages of a script that draws result files; read: one file; draw_all: files, labels, output."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="FILE", help="spectrum file (HDF5), earliest first")
     parser.add_argument("--output", required=True, help="picture to write: .png, .pdf or .svg")
     parser.add_argument("--label", nargs="+", default=None, help="one a file; without: the file names")
@@ -195,13 +196,17 @@ def main():
     try:
         check_output(arguments.output)
         check_labels(labels)
-        spectra = [read_spectrum(name) for name in arguments.files]
-        draw(spectra, labels if len(spectra) > 1 or arguments.label else [""], arguments.output)
+        results = [read(name) for name in arguments.files]
+        draw_all(results, labels if len(results) > 1 or arguments.label else [""], arguments.output)
     except OSError as error:
-        sys.exit(f"plot_spectrum: error: --output {arguments.output}: {error.strerror or error}")
+        sys.exit(f"{program}: error: --output {arguments.output}: {error.strerror or error}")
     except (BadFile, ValueError) as error:
-        sys.exit(f"plot_spectrum: error: {' '.join(str(error).split())}")
-    print(f"plot_spectrum: {arguments.output}")
+        sys.exit(f"{program}: error: {' '.join(str(error).split())}")
+    print(f"{program}: {arguments.output}")
+
+
+def main():
+    command_line("plot_spectrum", __doc__, read_spectrum, draw)
 
 
 if __name__ == "__main__":

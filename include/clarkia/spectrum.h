@@ -3,17 +3,25 @@
 #include <clarkia/file.h>
 
 /*
-  CkSpectrum: eigenvalues of D by three routes that check each other, with statistics.
+  CkSpectrum: eigenvalues of D by routes that check each other, with statistics.
     dense  - D assembled, d x d, ScaLAPACK or ELPA: all d eigenvalues
     gram   - N x N Gram matrix: the min(d, N - 1) eigenvalues that can be non-zero (second moment: min(d, N))
     krylov - SLEPc, without any matrix: the leading -spectrum_nev, at most as many as the gram route gives, by a block
              solver in weight space (vectors of length d, products with D) or in sample space (length N, with K)
+    density - stochastic Lanczos quadrature, without any matrix: density and counts of all eigenvalues with standard
+             errors, and the largest eigenvalue (CkSpectrumGetDensity()); never taken by auto
   auto: the smaller complete one (dense if d <= N, else gram) if it fits the memory limit, else krylov.
   A route is one file and one line in spectrum_methods.c. Calls are collective on the loss's communicator.
 */
 typedef struct _p_CkSpectrum *CkSpectrum;
 
-typedef enum { CK_SPECTRUM_AUTO, CK_SPECTRUM_DENSE, CK_SPECTRUM_GRAM, CK_SPECTRUM_KRYLOV } CkSpectrumMethod;
+typedef enum {
+  CK_SPECTRUM_AUTO,
+  CK_SPECTRUM_DENSE,
+  CK_SPECTRUM_GRAM,
+  CK_SPECTRUM_KRYLOV,
+  CK_SPECTRUM_DENSITY
+} CkSpectrumMethod;
 
 /* A rank that the computed eigenvalues do not determine: all of them lie above the threshold, and there are more. */
 #define CK_RANK_UNKNOWN (-1)
@@ -44,9 +52,28 @@ typedef struct {
 PetscErrorCode CkSpectrumComputeStatistics(PetscInt n, const double values[], PetscInt dimension, PetscInt samples,
                                            PetscInt bound, double trace, CkSpectrumStatistics *statistics);
 
+#define CK_DENSITY_RANKS 4
+/*
+  Estimates from -spectrum_probes random vectors; docs/theory.md, section "Spectral density". Every `_error` is the
+  standard error over the probes. Ranks stand in the order float32, float64, gram32, 1e-3.
+*/
+typedef struct {
+  PetscInt  order;           /* of the matrix of the recurrences: d, in sample space N */
+  PetscInt  probes, steps;   /* steps: most nodes of a probe */
+  PetscInt *taken;           /* [probes] nodes of each */
+  double   *nodes, *weights; /* [probes x steps], nodes descending; 0 behind the taken ones */
+  PetscInt  points;
+  double   *grid, *density, *density_error;                       /* [points] eigenvalue; eigenvalues per decade */
+  double    trace, trace_error, square, square_error;             /* tr D, tr D^2 */
+  double    threshold[CK_DENSITY_RANKS];                          /* those of CkSpectrumStatistics */
+  double    rank[CK_DENSITY_RANKS], rank_error[CK_DENSITY_RANKS]; /* eigenvalues above */
+  double    rank_lower[CK_DENSITY_RANKS], rank_upper[CK_DENSITY_RANKS]; /* what any rule of these steps leaves */
+} CkSpectrumDensity;
+
 PetscErrorCode CkSpectrumCreate(CkDiffusion D, CkSpectrum *spectrum); /* D is borrowed */
 /* -spectrum_method, _solver, _nev, _vectors, _residuals, _check, _partial; for krylov _krylov, _keep, _start,
-   _checkpoint, _checkpoint_interval, -max_seconds and -eps_* (SLEPc) */
+   _checkpoint, _checkpoint_interval, -max_seconds and -eps_* (SLEPc); for density _probes, _steps, _width, _krylov,
+   _keep */
 PetscErrorCode CkSpectrumSetFromOptions(CkSpectrum spectrum);
 PetscErrorCode CkSpectrumSetMethod(CkSpectrum spectrum, CkSpectrumMethod method);
 /* Eigenvectors to compute: the k leading ones, or CK_SPECTRUM_ALL. */
@@ -81,6 +108,8 @@ PetscErrorCode CkSpectrumGetValues(CkSpectrum spectrum, PetscInt *n, const doubl
 /* The k leading eigenvectors, orthonormal, largest entry positive; borrowed. */
 PetscErrorCode CkSpectrumGetVectors(CkSpectrum spectrum, PetscInt *k, const Vec **vectors);
 PetscErrorCode CkSpectrumGetStatistics(CkSpectrum spectrum, CkSpectrumStatistics *statistics);
+/* Of the route density (user error for another); borrowed, the same bits on every rank and any number of ranks. */
+PetscErrorCode CkSpectrumGetDensity(CkSpectrum spectrum, const CkSpectrumDensity **density);
 PetscErrorCode CkSpectrumView(CkSpectrum spectrum);               /* the summary table */
 PetscErrorCode CkSpectrumWrite(CkSpectrum spectrum, CkFile file); /* datasets and attributes of docs/formats.md */
 PetscErrorCode CkSpectrumDestroy(CkSpectrum *spectrum);

@@ -126,19 +126,22 @@ static PetscErrorCode CheckEffect(MPI_Comm comm)
 {
   static const struct {
     const char *key;
-    PetscBool   krylov; /* heeded by krylov, else by dense and gram */
-  } keys[] = {{"-spectrum_nev", PETSC_TRUE}, {"-spectrum_partial", PETSC_TRUE}, {"-spectrum_solver", PETSC_FALSE}};
+    const char *methods; /* that heed it, in words */
+  } keys[] = {{"-spectrum_nev", "krylov"},     {"-spectrum_partial", "krylov"}, {"-spectrum_solver", "dense or gram"},
+              {"-spectrum_probes", "density"}, {"-spectrum_steps", "density"},  {"-spectrum_width", "density"}};
   char      method[32];
-  PetscBool krylov, given;
+  PetscBool given;
 
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetString("spectrum_method", method, sizeof(method), NULL));
-  krylov = (PetscBool)(strcmp(method, "krylov") == 0);
   for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i) {
+    const PetscBool never = (PetscBool)(strcmp(keys[i].methods, "density") == 0); /* auto does not take it */
+
     PetscCall(PetscOptionsHasName(NULL, NULL, keys[i].key, &given));
-    CkCheckAll(comm, !given || keys[i].krylov == krylov || strcmp(method, "auto") == 0, PETSC_ERR_ARG_INCOMP,
+    CkCheckAll(comm, !given || strstr(keys[i].methods, method) != NULL || (!never && strcmp(method, "auto") == 0),
+               PETSC_ERR_ARG_INCOMP,
                "%s has no effect with -spectrum_method %s: leave it out, or give -spectrum_method %s", keys[i].key,
-               method, krylov ? "dense or gram" : "krylov");
+               method, keys[i].methods);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -166,7 +169,8 @@ static PetscErrorCode Run(MPI_Comm comm)
 
 const CkCommand ck_command_spectrum = {
   .name = "spectrum",
-  .summary = "eigenvalues of the diffusion matrix D(x): dense, by the Gram matrix, or by a Krylov solver",
+  .summary =
+    "eigenvalues of the diffusion matrix D(x): dense, by the Gram matrix, by a Krylov solver; or their density",
   .example = "clarkia spectrum -data fashion-mnist -data_count 4000 -net small-lenet -output spectrum.h5",
   .register_options = RegisterOptions,
   .run = Run,

@@ -59,7 +59,7 @@ static double PassCost(CkSpectrum s, const CkKrylovPlan *plan)
 }
 
 /* The rest: buffers of a product, kept gradients, eigenvectors of D and products with them. */
-static PetscErrorCode OtherBytes(CkSpectrum s, CkKrylovPlan *plan)
+PetscErrorCode CkKrylovPlanBuffers(CkSpectrum s, CkKrylovPlan *plan)
 {
   const double rows = LocalRows(s, s->d, CK_KRYLOV_WEIGHT) * sizeof(double);
   PetscBool    fits;
@@ -119,7 +119,7 @@ static PetscErrorCode PlanForm(CkSpectrum s, CkKrylovForm form, CkKrylovPlan *pl
   PetscFunctionBeginUser;
   *plan = (CkKrylovPlan){.form = form};
   PetscCall(ReadSizes(s, plan));
-  PetscCall(OtherBytes(s, plan));
+  PetscCall(CkKrylovPlanBuffers(s, plan));
   PetscCall(ChooseBasis(s, plan));
   StepCost(s, plan);
   cost->memory = plan->basis + plan->stream + plan->kept + plan->vectors + plan->work;

@@ -179,7 +179,7 @@ static PetscErrorCode PrintCosts(CkSpectrum s, CkTable table, const CkSpectrumEs
   PetscCall(BytesRow(table, "memory per rank", CkSpectrumTotalMemory(s, e), note));
   PetscCall(BytesRow(table, "  samples, engine", s->fixed, ""));
   PetscCall(BytesRow(table, "  passes", e->stream, "gradients kept, sums, columns"));
-  PetscCall(BytesRow(table, e->at_least ? "  Krylov basis" : "  matrix", e->matrix, ""));
+  PetscCall(BytesRow(table, CkSpectrumMatrixFree(s) ? "  Krylov basis" : "  matrix", e->matrix, ""));
   PetscCall(BytesRow(table, "  eigensolver", e->work, ""));
   PetscCall(BytesRow(table, "  vectors", e->vectors, "kept, or for the residuals"));
   PetscCall(CkTableRow(table, "eigenvalues", CkSpectrumValuesNote(s, e->values), "%" PetscInt_FMT, e->values));
@@ -210,8 +210,8 @@ static PetscErrorCode PrintPlan(CkSpectrum s)
   PetscCall(CkTableRow(table, "samples N", s->samples, "%" PetscInt_FMT, s->N));
   PetscCall(CkTableRow(table, "ranks", "", "%d", (int)size));
   PetscCall(CkTableRow(table, "method", s->reason, "%s", CkSpectrumMethodName(s->method)));
-  if (s->method == CK_SPECTRUM_KRYLOV) PetscCall(CkTableRow(table, "solver", s->krylov.reason, "slepc"));
-  else PetscCall(CkTableRow(table, "solver", "", "%s", s->solver == CK_SOLVER_ELPA ? "elpa" : "scalapack"));
+  PetscCall(
+    CkTableRow(table, "solver", CkSpectrumMatrixFree(s) ? s->krylov.reason : "", "%s", CkSpectrumSolverName(s)));
   if (s->method == CK_SPECTRUM_GRAM) PetscCall(CkSpectrumProductRow(s, table));
   PetscCall(PrintCosts(s, table, &s->estimate));
   PetscCall(CkTableDestroy(&table));
@@ -227,6 +227,8 @@ static const char *MemoryRemedy(CkSpectrum s)
     return "the samples themselves take most of it: use fewer (-data_count), more nodes, or raise -memory_limit";
   if (s->method == CK_SPECTRUM_KRYLOV)
     return "use more ranks on more nodes, lower -spectrum_nev, or raise -memory_limit";
+  if (s->method == CK_SPECTRUM_DENSITY)
+    return "lower -spectrum_steps or -spectrum_probes, take the other -spectrum_krylov, or raise -memory_limit";
   return "use more ranks on more nodes, fewer samples (-data_count), -spectrum_method krylov, or raise -memory_limit";
 }
 
@@ -263,7 +265,7 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
   PetscCall(CheckKrylovKeys(s));
   PetscCall(CheckCheckpoint(s));
   PetscCall(Estimate(s, s->method, &s->estimate, &fits));
-  if (s->method != CK_SPECTRUM_KRYLOV) PetscCall(CkBlockMatrixCheckSize(s->comm, s->estimate.order));
+  if (!CkSpectrumMatrixFree(s)) PetscCall(CkBlockMatrixCheckSize(s->comm, s->estimate.order));
   if (print) PetscCall(PrintPlan(s));
   PetscCall(PetscSNPrintf(what, sizeof(what), "-spectrum_method %s with d = %" PetscInt_FMT ", N = %" PetscInt_FMT,
                           CkSpectrumMethodName(s->method), s->d, s->N));

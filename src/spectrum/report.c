@@ -46,12 +46,9 @@ static PetscErrorCode ProblemRows(CkSpectrum s, CkTable table)
     PetscCall(CkTableRow(table, "engine", "", "%s", text));
   }
   PetscCall(CkTableRow(table, "method", s->reason, "%s", CkSpectrumMethodName(s->method)));
-  if (s->method == CK_SPECTRUM_KRYLOV) {
-    PetscCall(CkTableRow(table, "solver", s->krylov.reason, "slepc"));
-  } else {
-    PetscCall(PetscSNPrintf(note, sizeof(note), "matrix of order %" PetscInt_FMT, s->estimate.order));
-    PetscCall(CkTableRow(table, "solver", note, "%s", s->solver == CK_SOLVER_ELPA ? "elpa" : "scalapack"));
-  }
+  PetscCall(PetscSNPrintf(note, sizeof(note), "matrix of order %" PetscInt_FMT, s->estimate.order));
+  PetscCall(
+    CkTableRow(table, "solver", CkSpectrumMatrixFree(s) ? s->krylov.reason : note, "%s", CkSpectrumSolverName(s)));
   if (s->method == CK_SPECTRUM_GRAM) PetscCall(CkSpectrumProductRow(s, table));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -106,8 +103,21 @@ static PetscErrorCode RankRow(CkSpectrum s, CkTable table, const char name[], Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode CountedRankRows(CkSpectrum s, CkTable table)
+{
+  const CkSpectrumStatistics *t = &s->statistics;
+
+  PetscFunctionBeginUser;
+  PetscCall(RankRow(s, table, "rank_float32", t->rank_float32, t->threshold_float32, "lambda_max d eps32"));
+  PetscCall(RankRow(s, table, "rank_float64", t->rank_float64, t->threshold_float64, "lambda_max d eps64"));
+  PetscCall(RankRow(s, table, "rank_gram32", t->rank_gram32, t->threshold_gram32, "lambda_max min(d,N) eps32"));
+  PetscCall(RankRow(s, table, "rank_1e-3", t->rank_1e3, t->threshold_1e3, "lambda_max / 1000"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 const char *CkSpectrumValuesNote(CkSpectrum s, PetscInt n)
 {
+  if (s->method == CK_SPECTRUM_DENSITY) return "the largest; all in outline";
   if (n < CkSpectrumMaximalRank(s)) return "the leading ones only";
   if (s->method == CK_SPECTRUM_DENSE) return "all";
   if (s->method == CK_SPECTRUM_KRYLOV && s->nev > n) return "all that can be non-zero: fewer than -spectrum_nev";
@@ -123,10 +133,8 @@ static PetscErrorCode StatisticsRows(CkSpectrum s, CkTable table)
   PetscCall(CkTableRow(table, "eigenvalues", CkSpectrumValuesNote(s, t->n), "%" PetscInt_FMT, t->n));
   PetscCall(CkTableRow(table, "trace", "from squared norms, in a pass of its own", "%.8g", t->trace));
   PetscCall(CkTableRow(table, "lambda_max", "", "%.8g", t->lambda_max));
-  PetscCall(RankRow(s, table, "rank_float32", t->rank_float32, t->threshold_float32, "lambda_max d eps32"));
-  PetscCall(RankRow(s, table, "rank_float64", t->rank_float64, t->threshold_float64, "lambda_max d eps64"));
-  PetscCall(RankRow(s, table, "rank_gram32", t->rank_gram32, t->threshold_gram32, "lambda_max min(d,N) eps32"));
-  PetscCall(RankRow(s, table, "rank_1e-3", t->rank_1e3, t->threshold_1e3, "lambda_max / 1000"));
+  if (CkSpectrumRouteFind(s->method)->ranks) PetscCall(CkSpectrumRouteFind(s->method)->ranks(s, table));
+  else PetscCall(CountedRankRows(s, table));
   PetscCall(CkTableRow(table, "stable rank", "trace / lambda_max", "%.6g", t->stable_rank));
   if (t->complete) {
     PetscCall(CkTableRow(table, "clipped mean +- std", "eigenvalues raised to the float32 threshold", "%.4g +- %.4g",

@@ -12,8 +12,9 @@ static const CkOption table[] = {
   {.key = "spectrum_method",
    .kind = CK_OPTION_STRING,
    .fallback = "auto",
-   .choices = "auto|dense|gram|krylov",
-   .help = "route: dense (d x d), gram (N x N), krylov (leading pairs), auto (the smaller complete one that fits)"},
+   .choices = "auto|dense|gram|krylov|density",
+   .help = "route: dense (d x d), gram (N x N), krylov (leading pairs), density (all in outline, with errors), auto "
+           "(the smaller complete one that fits)"},
   {.key = "spectrum_solver",
    .kind = CK_OPTION_STRING,
    .fallback = "auto",
@@ -47,12 +48,31 @@ static const CkOption table[] = {
    .kind = CK_OPTION_STRING,
    .fallback = "auto",
    .choices = "auto|weight|sample",
-   .help = "krylov: vectors of length d (weight) or of length N (sample); auto: the cheaper one that fits"},
+   .help = "krylov, density: vectors of length d (weight) or of length N (sample); auto: the cheaper one that fits; "
+           "density: the shorter"},
   {.key = "spectrum_keep",
    .kind = CK_OPTION_STRING,
    .fallback = "auto",
    .choices = "auto|true|false",
-   .help = "krylov in sample space: keep all gradients in memory; auto: if they fit -noise_memory and that is cheaper"},
+   .help = "sample space: keep all gradients in memory; auto: if they fit -noise_memory and that is cheaper"},
+  {.key = "spectrum_probes",
+   .kind = CK_OPTION_INT,
+   .fallback = "10",
+   .minimum = 2,
+   .maximum = 10000,
+   .help = "density: random vectors; errors fall as their root"},
+  {.key = "spectrum_steps",
+   .kind = CK_OPTION_INT,
+   .fallback = "80",
+   .minimum = 2,
+   .maximum = 10000,
+   .help = "density: products with each random vector; resolution"},
+  {.key = "spectrum_width",
+   .kind = CK_OPTION_REAL,
+   .fallback = "0.1",
+   .minimum = 0.001,
+   .maximum = 2,
+   .help = "density: standard deviation of the smoothing, decades"},
   {.key = "spectrum_start", .kind = CK_OPTION_STRING, .help = "krylov: spectrum file whose eigenvectors are the start"},
   {.key = "spectrum_checkpoint",
    .kind = CK_OPTION_STRING,
@@ -91,6 +111,10 @@ PetscErrorCode CkSpectrumCreate(CkDiffusion D, CkSpectrum *spectrum)
   s->precision = precision == CK_FLOAT32 ? 1e-5 : 1e-10;
   s->nev = 20;
   s->residuals = 20;
+  s->probes = 10;
+  s->steps = 80;
+  s->width = 0.1;
+  s->seed = 1;
   s->check = PETSC_TRUE;
   s->phase = CK_PHASE_COUNT;
   *spectrum = s;
@@ -114,6 +138,19 @@ static PetscErrorCode ParseVectors(CkSpectrum s)
   CkCheckAll(s->comm, errno == 0 && end != text && *end == '\0' && k >= 0 && k <= s->d, PETSC_ERR_ARG_OUTOFRANGE,
              "-spectrum_vectors %s: give a number between 0 and the dimension %" PetscInt_FMT ", or all", text, s->d);
   s->wanted = (PetscInt)k;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DensityFromOptions(CkSpectrum s)
+{
+  PetscReal width;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetInt("spectrum_probes", &s->probes, NULL));
+  PetscCall(CkOptionsGetInt("spectrum_steps", &s->steps, NULL));
+  PetscCall(CkOptionsGetReal("spectrum_width", &width, NULL));
+  PetscCall(CkOptionsGetInt("seed", &s->seed, NULL));
+  s->width = (double)width;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -145,7 +182,7 @@ PetscErrorCode CkSpectrumSetFromOptions(CkSpectrum s)
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetString("spectrum_method", method, sizeof(method), NULL));
   s->asked = CK_SPECTRUM_AUTO;
-  for (CkSpectrumMethod m = CK_SPECTRUM_DENSE; m <= CK_SPECTRUM_KRYLOV; ++m) {
+  for (CkSpectrumMethod m = CK_SPECTRUM_DENSE; m <= CK_SPECTRUM_DENSITY; ++m) {
     if (strcmp(method, CkSpectrumMethodName(m)) == 0) s->asked = m;
   }
   PetscCall(CkOptionsGetString("spectrum_solver", solver, sizeof(solver), NULL));
@@ -158,6 +195,7 @@ PetscErrorCode CkSpectrumSetFromOptions(CkSpectrum s)
   PetscCall(CkOptionsGetBool("spectrum_check", &s->check, NULL));
   PetscCall(CkOptionsGetBool("spectrum_partial", &s->partial, NULL));
   PetscCall(KrylovFromOptions(s));
+  PetscCall(DensityFromOptions(s));
   PetscCall(ParseVectors(s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -248,6 +286,7 @@ static PetscErrorCode Clear(CkSpectrum s)
   PetscFunctionBeginUser;
   PetscCall(CkSpectrumDestroyVectors(s->nvectors, &s->vectors));
   PetscCall(PetscFree2(s->values, s->residual));
+  PetscCall(CkDensityDestroy(&s->density));
   PetscCall(PetscArrayzero(s->seconds, CK_PHASE_COUNT));
   PetscCall(PetscArrayzero(s->passes, CK_PHASE_COUNT));
   s->earlier_passes = s->earlier_sweeps = 0;
@@ -313,6 +352,17 @@ PetscErrorCode CkSpectrumGetStatistics(CkSpectrum s, CkSpectrumStatistics *stati
   PetscFunctionBeginUser;
   PetscCheck(s->solved, s->comm, PETSC_ERR_ORDER, "Call CkSpectrumSolve() first");
   *statistics = s->statistics;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumGetDensity(CkSpectrum s, const CkSpectrumDensity **density)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(s->solved, s->comm, PETSC_ERR_ORDER, "Call CkSpectrumSolve() first");
+  CkCheckAll(s->comm, s->method == CK_SPECTRUM_DENSITY, PETSC_ERR_ARG_WRONGSTATE,
+             "the method is %s, and only density gives a density: take -spectrum_method density",
+             CkSpectrumMethodName(s->method));
+  *density = &s->density;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -39,4 +39,5 @@ static PetscErrorCode Solve(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const CkSpectrumRoute ck_spectrum_dense = {"dense", CK_SPECTRUM_DENSE, Estimate, Solve};
+const CkSpectrumRoute ck_spectrum_dense = {
+  .name = "dense", .method = CK_SPECTRUM_DENSE, .estimate = Estimate, .solve = Solve};

@@ -29,4 +29,5 @@ static PetscErrorCode Solve(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const CkSpectrumRoute ck_spectrum_gram = {"gram", CK_SPECTRUM_GRAM, Estimate, Solve};
+const CkSpectrumRoute ck_spectrum_gram = {
+  .name = "gram", .method = CK_SPECTRUM_GRAM, .estimate = Estimate, .solve = Solve};

@@ -204,4 +204,5 @@ static PetscErrorCode Solve(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const CkSpectrumRoute ck_spectrum_krylov = {"krylov", CK_SPECTRUM_KRYLOV, Estimate, Solve};
+const CkSpectrumRoute ck_spectrum_krylov = {
+  .name = "krylov", .method = CK_SPECTRUM_KRYLOV, .estimate = Estimate, .solve = Solve, .solver = "slepc"};

@@ -35,9 +35,12 @@ typedef struct {
   CkSpectrumMethod method;
   PetscErrorCode (*estimate)(CkSpectrum, CkSpectrumEstimate *); /* not collective */
   PetscErrorCode (*solve)(CkSpectrum);                          /* sets n, values, residuals, vectors, checks */
+  const char *solver;                           /* of a route without a matrix; NULL: ScaLAPACK or ELPA */
+  PetscErrorCode (*ranks)(CkSpectrum, CkTable); /* rows of the table in place of those of counted ranks; or NULL */
+  PetscErrorCode (*write)(CkSpectrum, CkFile);  /* what the file has besides; or NULL */
 } CkSpectrumRoute;
 
-extern const CkSpectrumRoute ck_spectrum_dense, ck_spectrum_gram, ck_spectrum_krylov;
+extern const CkSpectrumRoute ck_spectrum_dense, ck_spectrum_gram, ck_spectrum_krylov, ck_spectrum_density;
 
 typedef enum {
   CK_PHASE_TRACE,
@@ -48,7 +51,7 @@ typedef enum {
   CK_PHASE_COUNT
 } CkSpectrumPhase;
 
-/* Krylov route: vectors of length d and D, or of length N and K. */
+/* Krylov and density routes: vectors of length d and D, or of length N and K. */
 typedef enum { CK_KRYLOV_AUTO, CK_KRYLOV_WEIGHT, CK_KRYLOV_SAMPLE } CkKrylovForm;
 typedef enum { CK_KEEP_AUTO, CK_KEEP_YES, CK_KEEP_NO } CkKrylovKeep;
 
@@ -90,6 +93,9 @@ struct _p_CkSpectrum {
   CkKrylovPlan krylov;
   char         start[PETSC_MAX_PATH_LEN], checkpoint[PETSC_MAX_PATH_LEN];
   double       checkpoint_interval;
+  PetscInt     probes, steps; /* density */
+  double       width;         /* of a node in the smoothed density, decades */
+  PetscInt     seed;
   double       earlier_passes, earlier_sweeps; /* of the run whose checkpoint this one goes on from */
 
   CkSpectrumEstimate   estimate;
@@ -100,6 +106,7 @@ struct _p_CkSpectrum {
   Vec                 *vectors;           /* [nvectors] */
   double               trace, scale;      /* scale: what the rounding errors of the trace are relative to */
   CkSpectrumChecks     checks;
+  CkSpectrumDensity    density; /* of the route of that name; else zero */
   CkSpectrumStatistics statistics;
   double               seconds[CK_PHASE_COUNT], clock;
   double               passes[CK_PHASE_COUNT], passed; /* over the data, as the time */
@@ -109,6 +116,9 @@ struct _p_CkSpectrum {
 /* spectrum_methods.c */
 const CkSpectrumRoute *CkSpectrumRouteFind(CkSpectrumMethod method);
 const char            *CkSpectrumMethodName(CkSpectrumMethod method);
+/* "scalapack", "elpa", or that of a route without a matrix; of the planned method. */
+const char *CkSpectrumSolverName(CkSpectrum s);
+PetscBool   CkSpectrumMatrixFree(CkSpectrum s);
 
 /* spectrum.c */
 /* Ends the running phase (if any) and starts the next one; CK_PHASE_COUNT: none. */
@@ -143,6 +153,12 @@ PetscErrorCode CkSpectrumEstimateAssembled(CkSpectrum s, PetscBool gram, CkSpect
 
 /* krylov_plan.c: "weight", "sample" */
 const char *CkKrylovFormName(CkKrylovForm form);
+/* Buffers of products with plan->block vectors, whether gradients are kept, and vectors of D (nev), from form, block
+   and nev. */
+PetscErrorCode CkKrylovPlanBuffers(CkSpectrum s, CkKrylovPlan *plan);
+
+/* density.c */
+PetscErrorCode CkDensityDestroy(CkSpectrumDensity *density);
 
 /* leading.c: SLEPc with what all our uses share: start vector and basis type. */
 /* Vectors in the Krylov basis for nev pairs of order n (without the last one). */

@@ -81,10 +81,8 @@ static PetscErrorCode WriteProblem(CkSpectrum s, CkFile file)
   PetscCall(CkFileWriteString(file, "/", "kind", "spectrum"));
   PetscCall(CkFileWriteString(file, "/", "operator", centred ? "diffusion" : "second moment"));
   PetscCall(CkFileWriteString(file, "/", "method", CkSpectrumMethodName(s->method)));
-  if (s->method == CK_SPECTRUM_KRYLOV) text = "slepc";
-  else text = s->solver == CK_SOLVER_ELPA ? "elpa" : "scalapack";
-  PetscCall(CkFileWriteString(file, "/", "solver", text));
-  if (s->method == CK_SPECTRUM_KRYLOV) {
+  PetscCall(CkFileWriteString(file, "/", "solver", CkSpectrumSolverName(s)));
+  if (CkSpectrumMatrixFree(s)) {
     PetscCall(CkFileWriteString(file, "/", "space", CkKrylovFormName(s->krylov.form)));
     PetscCall(CkFileWriteInt(file, "/", "columns", s->krylov.block));
   }
@@ -180,5 +178,6 @@ PetscErrorCode CkSpectrumWrite(CkSpectrum s, CkFile file)
   PetscCall(WriteChecks(s, file));
   PetscCall(WriteValues(s, file));
   if (s->nvectors > 0) PetscCall(WriteVectors(s, file));
+  if (CkSpectrumRouteFind(s->method)->write) PetscCall(CkSpectrumRouteFind(s->method)->write(s, file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

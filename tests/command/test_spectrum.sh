@@ -31,6 +31,9 @@ if [ "$ranks" -eq 1 ]; then
   fails "-spectrum_nev 54" "${task[@]}" -spectrum_nev 54
   fails "-spectrum_vectors most" "${task[@]}" -spectrum_vectors most
   fails "mpl" "${task[@]}" -net mpl
+  fails "-spectrum_probes" "${task[@]}" -spectrum_method density -spectrum_probes 1
+  fails "has no effect with -spectrum_method auto" "${task[@]}" -spectrum_steps 10
+  fails "give -spectrum_method krylov" "${task[@]}" -spectrum_method density -spectrum_nev 3
 fi
 codes "${task[@]}" -spectrum_metod dense
 
@@ -79,5 +82,18 @@ passes "all that can be non-zero, N - 1" spectrum -data synthetic -data_shape '1
 grep -q "rank_float64  *29 " out || stop "rank_float64 of gram is not 29"
 passes "Largest eigenvalues" "${task[@]}" -spectrum_method krylov -spectrum_check false
 grep -q "none (-spectrum_check false)" out || stop "not said that nothing was checked"
+# The density: estimates with errors in table and file, and a plan with the passes it takes
+passes "two passes a product" "${task[@]}" -spectrum_method density -spectrum_steps 80 -spectrum_krylov sample \
+  -spectrum_keep false -dry_run
+grep -q "passes over the data  *81$" out || stop "the plan of the density does not say 81 passes"
+passes "with these moments" "${task[@]}" -spectrum_method density -output density.h5
+grep -q "rank_gram32 .* +- " out || stop "a rank without its error"
+grep -q "trace by the probes = trace of D.*bound" out || stop "no check of the trace"
+if command -v h5dump >/dev/null; then
+  for name in nodes weights node_count grid density density_error; do
+    h5dump -H -d "/density/$name" density.h5 >out 2>&1 || stop "no /density/$name"
+  done
+  h5dump -a /density/rank_1e-3 density.h5 | grep -q "( 4 )" || stop "no rank with its error and bounds"
+fi
 rm -f ./*.h5
 echo "all fine"

@@ -222,27 +222,45 @@ static PetscErrorCode PrintPlan(CkSpectrum s)
 static const char *MemoryRemedy(CkSpectrum s)
 {
   const double samples = s->data_bytes + SAMPLE_BYTES * (double)s->N;
+  const double half = CkSpectrumTotalMemory(s, &s->estimate) / 2;
 
-  if (samples > CkSpectrumTotalMemory(s, &s->estimate) / 2)
+  if (samples > half)
     return "the samples themselves take most of it: use fewer (-data_count), more nodes, or raise -memory_limit";
+  if (s->fixed - samples > half)
+    return "the network's tile of samples takes most of it: lower -engine_tile, use fewer ranks on a node, or raise "
+           "-memory_limit";
   if (s->method == CK_SPECTRUM_KRYLOV)
     return "use more ranks on more nodes, lower -spectrum_nev, or raise -memory_limit";
   return "use more ranks on more nodes, fewer samples (-data_count), -spectrum_method krylov, or raise -memory_limit";
 }
 
-/* Keys that the route which the program has chosen does not heed; for one that was asked for, the command refuses them.
- */
-static PetscErrorCode WarnOfEffect(CkSpectrum s)
+/* Keys that only some routes heed; -spectrum_start and the checkpoints are looked at above. */
+static const struct {
+  const char *key;
+  PetscBool   krylov; /* heeded by krylov, else by dense and gram */
+} ck_route_keys[] = {{"-spectrum_nev", PETSC_TRUE},         {"-spectrum_partial", PETSC_TRUE},
+                     {"-spectrum_krylov", PETSC_TRUE},      {"-spectrum_keep", PETSC_TRUE},
+                     {"-spectrum_solver", PETSC_FALSE},     {"-spectrum_residuals", PETSC_FALSE},
+                     {"-noise_gram_precision", PETSC_FALSE}};
+
+PetscErrorCode CkSpectrumCheckKeys(MPI_Comm comm, CkSpectrumMethod method, PetscBool asked)
 {
-  const PetscBool krylov = (PetscBool)(s->method == CK_SPECTRUM_KRYLOV);
-  const char     *key = krylov ? "-spectrum_solver" : "-spectrum_nev";
-  PetscBool       given;
+  const PetscBool is_krylov = (PetscBool)(method == CK_SPECTRUM_KRYLOV);
+  const char     *other = is_krylov ? "dense or gram" : "krylov";
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsHasName(NULL, NULL, key, &given));
-  if (given && s->asked == CK_SPECTRUM_AUTO)
-    PetscCall(CkLog(s->comm, "warning: %s has no effect, as the method is %s; -spectrum_method %s heeds it", key,
-                    CkSpectrumMethodName(s->method), krylov ? "dense or gram" : "krylov"));
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(ck_route_keys); ++i) {
+    const char *key = ck_route_keys[i].key;
+    PetscBool   given;
+
+    PetscCall(PetscOptionsHasName(NULL, NULL, key, &given));
+    if (!given || ck_route_keys[i].krylov == is_krylov) continue;
+    CkCheckAll(comm, !asked, PETSC_ERR_ARG_INCOMP,
+               "%s has no effect with -spectrum_method %s: leave it out, or give -spectrum_method %s", key,
+               CkSpectrumMethodName(method), other);
+    PetscCall(CkLog(comm, "warning: %s has no effect, as the method is %s; -spectrum_method %s heeds it", key,
+                    CkSpectrumMethodName(method), other));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -259,7 +277,7 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
   PetscCall(SetFixed(s));
   PetscCall(CkDiffusionGetGramPrecision(s->D, &s->products));
   PetscCall(ChooseMethod(s));
-  PetscCall(WarnOfEffect(s));
+  if (s->asked == CK_SPECTRUM_AUTO) PetscCall(CkSpectrumCheckKeys(s->comm, s->method, PETSC_FALSE));
   PetscCall(CheckKrylovKeys(s));
   PetscCall(CheckCheckpoint(s));
   PetscCall(Estimate(s, s->method, &s->estimate, &fits));

@@ -53,7 +53,7 @@ static const CkOption table[] = {
    .fallback = "auto",
    .choices = "auto|true|false",
    .help = "krylov in sample space: keep all gradients in memory; auto: if they fit -noise_memory and that is cheaper"},
-  {.key = "spectrum_start", .kind = CK_OPTION_STRING, .help = "krylov: spectrum file whose eigenvectors are the start"},
+  {.key = "spectrum_start", .kind = CK_OPTION_FILE, .help = "krylov: spectrum file whose eigenvectors are the start"},
   {.key = "spectrum_checkpoint",
    .kind = CK_OPTION_STRING,
    .help = "krylov: file to keep the solver's state in; if it is there, the run goes on from it"},

@@ -111,8 +111,14 @@ endif()
 # OpenBLAS comes first: whatever libblas.so.3 is on the machine, every dgemm of the program then is OpenBLAS's.
 ck_depend(OpenBLAS PC openblas flexiblas mkl-dynamic-lp64-seq MINIMUM 0.3.10 DEBIAN libopenblas-dev
   SPACK "openblas@0.3.10:")
-ck_depend(PETSc PC petsc PETSc MINIMUM 3.18 DEBIAN libpetsc-real-dev SPACK "petsc@3.18: +mpi+hdf5+double~complex")
-ck_depend(SLEPc PC slepc SLEPc MINIMUM 3.18 DEBIAN libslepc-real-dev SPACK "slepc@3.18:")
+if(CLARKIA_64BIT) # of the two builds that Debian has side by side
+  ck_depend(PETSc PC petsc64 PETSc64 petsc PETSc MINIMUM 3.18 DEBIAN libpetsc64-real-dev
+    SPACK "petsc@3.18: +mpi+hdf5+double~complex+int64")
+  ck_depend(SLEPc PC slepc64 SLEPc64 slepc SLEPc MINIMUM 3.18 DEBIAN libslepc64-real-dev SPACK "slepc@3.18:")
+else()
+  ck_depend(PETSc PC petsc PETSc MINIMUM 3.18 DEBIAN libpetsc-real-dev SPACK "petsc@3.18: +mpi+hdf5+double~complex")
+  ck_depend(SLEPc PC slepc SLEPc MINIMUM 3.18 DEBIAN libslepc-real-dev SPACK "slepc@3.18:")
+endif()
 ck_depend(HDF5 PC hdf5-openmpi hdf5-mpich hdf5 MINIMUM 1.10 DEBIAN libhdf5-openmpi-dev SPACK "hdf5@1.10: +mpi"
   HEADER hdf5.h LIBRARY hdf5)
 ck_depend(ELPA PC elpa elpa-2022.11.001 elpa-2023.11.001 MINIMUM 2022.11 DEBIAN libelpa-dev SPACK "elpa@2022.11: ~openmp"
@@ -188,6 +194,15 @@ int main(int argc, char **argv)
          !yaml_get_version_string() ||
          Mat_Close(0);
 }" CLARKIA_LIBRARIES_FIT)
+check_source_compiles(C "
+#include <petscsys.h>
+#if !defined(PETSC_USE_64BIT_INDICES)
+#error 32-bit indices
+#endif
+int main(void)
+{
+  return 0;
+}" CLARKIA_INDICES_ARE_64BIT)
 unset(CMAKE_REQUIRED_INCLUDES)
 unset(CMAKE_REQUIRED_LIBRARIES)
 unset(CMAKE_REQUIRED_QUIET)
@@ -195,4 +210,10 @@ if(NOT CLARKIA_LIBRARIES_FIT)
   unset(CLARKIA_LIBRARIES_FIT CACHE)
   message(FATAL_ERROR "The libraries above do not work together in one program: another MPI, a serial HDF5 or a complex "
     "PETSc among them is the usual reason. The compiler's words stand in ${CMAKE_BINARY_DIR}/CMakeFiles/CMakeError.log.\n")
+endif()
+if(CLARKIA_64BIT AND NOT CLARKIA_INDICES_ARE_64BIT)
+  unset(CLARKIA_INDICES_ARE_64BIT CACHE)
+  message(FATAL_ERROR "-DCLARKIA_64BIT=ON, but the PETSc above has 32-bit indices. Debian: libpetsc64-real-dev and "
+    "libslepc64-real-dev; Spack: petsc +int64; elsewhere -DPETSC_DIR and -DSLEPC_DIR name another build. A build folder "
+    "keeps the libraries it was first made with: take a new one.\n")
 endif()

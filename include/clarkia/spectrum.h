@@ -70,6 +70,10 @@ typedef struct {
   double    rank_lower[CK_DENSITY_RANKS], rank_upper[CK_DENSITY_RANKS]; /* what any rule of these steps leaves */
 } CkSpectrumDensity;
 
+/* Keys on the command line or in a file that this route does not heed: an error where it was asked for, else a warning.
+ */
+PetscErrorCode CkSpectrumCheckKeys(MPI_Comm comm, CkSpectrumMethod method, PetscBool asked);
+
 PetscErrorCode CkSpectrumCreate(CkDiffusion D, CkSpectrum *spectrum); /* D is borrowed */
 /* -spectrum_method, _solver, _nev, _vectors, _residuals, _check, _partial; for krylov _krylov, _keep, _start,
    _checkpoint, _checkpoint_interval, -max_seconds and -eps_* (SLEPc); for density _probes, _steps, _width, _krylov,

@@ -257,6 +257,22 @@ static PetscErrorCode PrintPlan(const CkBench *bench, CkTable rows)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Of the keys of D those of its Gram matrix, which is not assembled here. */
+static PetscErrorCode CheckEffect(MPI_Comm comm)
+{
+  static const char *const keys[] = {"-noise_checkpoint", "-noise_checkpoint_interval", "-noise_gram_precision"};
+
+  PetscFunctionBeginUser;
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(keys); ++i) {
+    PetscBool given;
+
+    PetscCall(PetscOptionsHasName(NULL, NULL, keys[i], &given));
+    CkCheckAll(comm, !given, PETSC_ERR_ARG_INCOMP,
+               "%s has no effect in bench, which assembles no Gram matrix: leave it out", keys[i]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Run(MPI_Comm comm)
 {
   CkBench      bench = {.comm = comm};
@@ -265,6 +281,7 @@ static PetscErrorCode Run(MPI_Comm comm)
   CkTable      rows;
 
   PetscFunctionBeginUser;
+  PetscCall(CheckEffect(comm));
   PetscCall(SetDefaults());
   PetscCall(CkOptionsGetBool("dry_run", &dry_run, NULL));
   PetscCall(CkOptionsGetInt("bench_repeats", &bench.repeats, NULL));

@@ -54,8 +54,8 @@ static PetscErrorCode AddKind(CkNet net, CkLayerType type, const char title[], C
   }
   if (weights > 0 || operations > 0)
     PetscCall(CkTableRow(table, title, CkLayerTypeName(type),
-                         "%" PetscInt_FMT " layers, %" PetscInt_FMT " weights, %.4g operations", count, weights,
-                         operations));
+                         "%" PetscInt_FMT " layer%s, %" PetscInt_FMT " weights, %.4g operations", count,
+                         count == 1 ? "" : "s", weights, operations));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -121,27 +121,34 @@ static PetscErrorCode Solve(MPI_Comm comm, CkProblem *problem, CkSpectrum spectr
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Keys that the route asked for does not heed. */
+/* Keys that the route asked for does not heed; for a route that the program chooses, the plan looks. */
 static PetscErrorCode CheckEffect(MPI_Comm comm)
 {
-  static const struct {
-    const char *key;
-    const char *methods; /* that heed it, in words */
-  } keys[] = {{"-spectrum_nev", "krylov"},     {"-spectrum_partial", "krylov"}, {"-spectrum_solver", "dense or gram"},
-              {"-spectrum_probes", "density"}, {"-spectrum_steps", "density"},  {"-spectrum_width", "density"}};
-  char      method[32];
-  PetscBool given;
+  CkSpectrumMethod method = CK_SPECTRUM_GRAM;
+  char             name[32];
 
   PetscFunctionBeginUser;
-  PetscCall(CkOptionsGetString("spectrum_method", method, sizeof(method), NULL));
-  for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); ++i) {
-    const PetscBool never = (PetscBool)(strcmp(keys[i].methods, "density") == 0); /* auto does not take it */
+  PetscCall(CkOptionsGetString("spectrum_method", name, sizeof(name), NULL));
+  if (strcmp(name, "auto") == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  if (strcmp(name, "krylov") == 0) method = CK_SPECTRUM_KRYLOV;
+  if (strcmp(name, "dense") == 0) method = CK_SPECTRUM_DENSE;
+  if (strcmp(name, "density") == 0) method = CK_SPECTRUM_DENSITY;
+  PetscCall(CkSpectrumCheckKeys(comm, method, PETSC_TRUE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
-    PetscCall(PetscOptionsHasName(NULL, NULL, keys[i].key, &given));
-    CkCheckAll(comm, !given || strstr(keys[i].methods, method) != NULL || (!never && strcmp(method, "auto") == 0),
-               PETSC_ERR_ARG_INCOMP,
-               "%s has no effect with -spectrum_method %s: leave it out, or give -spectrum_method %s", keys[i].key,
-               method, keys[i].methods);
+/* A checkpoint under the name of the result would take its place in the middle of the run. */
+static PetscErrorCode CheckFiles(MPI_Comm comm)
+{
+  static const char *const keys[] = {"spectrum_checkpoint", "noise_checkpoint"};
+  char                     output[PETSC_MAX_PATH_LEN], file[PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("output", output, sizeof(output), NULL));
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(keys); ++i) {
+    PetscCall(CkOptionsGetString(keys[i], file, sizeof(file), NULL));
+    CkCheckAll(comm, !file[0] || strcmp(file, output) != 0, PETSC_ERR_ARG_INCOMP,
+               "-%s and -output both name %s: give the checkpoint another name", keys[i], file);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -155,6 +162,7 @@ static PetscErrorCode Run(MPI_Comm comm)
 
   PetscFunctionBeginUser;
   PetscCall(CheckEffect(comm));
+  PetscCall(CheckFiles(comm));
   PetscCall(CkOptionsGetBool("dry_run", &dry, NULL));
   PetscCall(CkProblemCreate(comm, (PetscBool)!dry, &problem));
   PetscCall(LogNotes(&problem));

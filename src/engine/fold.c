@@ -89,7 +89,8 @@ static PetscErrorCode ListLayers(CkFold *f, PetscBool fold, PetscInt n, const Ck
     f->units += l->units;
     size += (PetscInt64)l->units * (l->fan_in + l->shift);
     PetscCheck(size <= PETSC_MAX_INT, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
-               "Folded weights beyond the index type (%" PetscInt_FMT "): use the 64-bit PETSc packages",
+               "Folded weights beyond the index type (%" PetscInt_FMT
+               "): build Clarkia on PETSc with 64-bit indices (-DCLARKIA_64BIT=ON)",
                PETSC_MAX_INT);
   }
   f->de = (PetscInt)size;

@@ -94,7 +94,7 @@ PetscErrorCode CkNetAddParameter(CkNet net, PetscInt layer, CkRole role, int ran
   for (int i = 0; i < rank; ++i) size *= (double)shape[i];
   CkCheckAll(net->comm, (double)*total + size <= (double)PETSC_MAX_INT, PETSC_ERR_ARG_OUTOFRANGE,
              "%s: layer %s (%s) brings the weights to %.0f, more than this PETSc can index (%" PetscInt_FMT
-             "); use the 64-bit PETSc packages",
+             "); build Clarkia on PETSc with 64-bit indices (-DCLARKIA_64BIT=ON)",
              net->name, owner->name, CkLayerTypeName(owner->type), (double)*total + size, PETSC_MAX_INT);
   if (*n == *room) {
     *room = 2 * *room + 16;

@@ -9,7 +9,7 @@ static const CkZooEntry *const entries[] = {&CkZooMlp,         &CkZooLogistic, &
 #define NENTRIES (sizeof(entries) / sizeof(entries[0]))
 
 static const CkOption options[] = {
-  {"net", CK_OPTION_STRING, NULL, 0, 0, NULL,
+  {"net", CK_OPTION_FILE, NULL, 0, 0, NULL,
    "a file NAME.onnx, or the name of a built-in net; an unknown name gets the list of them"},
   {"net_classes", CK_OPTION_INT, NULL, 1, 65536, NULL,
    "outputs of the net, where more are wanted than the data has classes (unset: one a class)"},

@@ -564,14 +564,6 @@ PetscErrorCode CkBlockEPSSetSize(EPS eps, PetscInt size)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkBlockEPSGetSize(EPS eps, PetscInt *size)
-{
-  PetscFunctionBeginUser;
-  PetscCall(CheckType(eps));
-  *size = Data(eps)->size;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode CkBlockEPSSetHook(EPS eps, CkBlockHook hook, void *context)
 {
   PetscFunctionBeginUser;

@@ -20,7 +20,6 @@
 PetscErrorCode CkBlockEPSRegister(void);
 /* Most vectors of a product; before EPSSetUp(). Another type: error. */
 PetscErrorCode CkBlockEPSSetSize(EPS eps, PetscInt size);
-PetscErrorCode CkBlockEPSGetSize(EPS eps, PetscInt *size);
 
 /* All that the iteration knows between two products. */
 typedef struct {

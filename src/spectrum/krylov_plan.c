@@ -131,10 +131,10 @@ static PetscErrorCode Describe(CkKrylovPlan *plan, const char why[])
 {
   PetscFunctionBeginUser;
   PetscCall(PetscSNPrintf(
-    plan->reason, sizeof(plan->reason), "%s space (%s)%s, %" PetscInt_FMT " vectors a product, basis %" PetscInt_FMT,
+    plan->reason, sizeof(plan->reason), "%s space (%s)%s, %" PetscInt_FMT " vector%s a product, basis %" PetscInt_FMT,
     CkKrylovFormName(plan->form), why,
     plan->form == CK_KRYLOV_WEIGHT ? "" : (plan->keep ? ", gradients kept" : ", two passes a product"), plan->block,
-    plan->ncv));
+    plan->block == 1 ? "" : "s", plan->ncv));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -5,6 +5,7 @@
 #include <clarkia/options.h>
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 /* plan.c: what each route would cost, which one to take, and whether it fits. */
 
@@ -222,9 +223,13 @@ static PetscErrorCode PrintPlan(CkSpectrum s)
 static const char *MemoryRemedy(CkSpectrum s)
 {
   const double samples = s->data_bytes + SAMPLE_BYTES * (double)s->N;
+  const double half = CkSpectrumTotalMemory(s, &s->estimate) / 2;
 
-  if (samples > CkSpectrumTotalMemory(s, &s->estimate) / 2)
+  if (samples > half)
     return "the samples themselves take most of it: use fewer (-data_count), more nodes, or raise -memory_limit";
+  if (s->fixed - samples > half)
+    return "the network's tile of samples takes most of it: lower -engine_tile, use fewer ranks on a node, or raise "
+           "-memory_limit";
   if (s->method == CK_SPECTRUM_KRYLOV)
     return "use more ranks on more nodes, lower -spectrum_nev, or raise -memory_limit";
   if (s->method == CK_SPECTRUM_DENSITY)
@@ -232,19 +237,39 @@ static const char *MemoryRemedy(CkSpectrum s)
   return "use more ranks on more nodes, fewer samples (-data_count), -spectrum_method krylov, or raise -memory_limit";
 }
 
-/* Keys that the route which the program has chosen does not heed; for one that was asked for, the command refuses them.
- */
-static PetscErrorCode WarnOfEffect(CkSpectrum s)
+/* Keys that only some routes heed; -spectrum_start and the checkpoints are looked at above. */
+static const struct {
+  const char *key;
+  const char *methods; /* that heed it, in words */
+} ck_route_keys[] = {{"-spectrum_nev", "krylov"},
+                     {"-spectrum_partial", "krylov"},
+                     {"-spectrum_krylov", "krylov or density"},
+                     {"-spectrum_keep", "krylov or density"},
+                     {"-spectrum_solver", "dense or gram"},
+                     {"-spectrum_residuals", "dense or gram"},
+                     {"-noise_gram_precision", "gram"},
+                     {"-spectrum_probes", "density"},
+                     {"-spectrum_steps", "density"},
+                     {"-spectrum_width", "density"}};
+
+PetscErrorCode CkSpectrumCheckKeys(MPI_Comm comm, CkSpectrumMethod method, PetscBool asked)
 {
-  const PetscBool krylov = (PetscBool)(s->method == CK_SPECTRUM_KRYLOV);
-  const char     *key = krylov ? "-spectrum_solver" : "-spectrum_nev";
-  PetscBool       given;
+  const char *name = CkSpectrumMethodName(method);
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsHasName(NULL, NULL, key, &given));
-  if (given && s->asked == CK_SPECTRUM_AUTO)
-    PetscCall(CkLog(s->comm, "warning: %s has no effect, as the method is %s; -spectrum_method %s heeds it", key,
-                    CkSpectrumMethodName(s->method), krylov ? "dense or gram" : "krylov"));
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(ck_route_keys); ++i) {
+    const char     *key = ck_route_keys[i].key, *methods = ck_route_keys[i].methods;
+    const PetscBool never = (PetscBool)(strcmp(methods, "density") == 0); /* auto does not take it */
+    PetscBool       given;
+
+    PetscCall(PetscOptionsHasName(NULL, NULL, key, &given));
+    if (!given || strstr(methods, name)) continue;
+    CkCheckAll(comm, !asked && !never, PETSC_ERR_ARG_INCOMP,
+               "%s has no effect with -spectrum_method %s: leave it out, or give -spectrum_method %s", key,
+               asked ? name : "auto", methods);
+    PetscCall(
+      CkLog(comm, "warning: %s has no effect, as the method is %s; -spectrum_method %s heeds it", key, name, methods));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -261,7 +286,7 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
   PetscCall(SetFixed(s));
   PetscCall(CkDiffusionGetGramPrecision(s->D, &s->products));
   PetscCall(ChooseMethod(s));
-  PetscCall(WarnOfEffect(s));
+  if (s->asked == CK_SPECTRUM_AUTO) PetscCall(CkSpectrumCheckKeys(s->comm, s->method, PETSC_FALSE));
   PetscCall(CheckKrylovKeys(s));
   PetscCall(CheckCheckpoint(s));
   PetscCall(Estimate(s, s->method, &s->estimate, &fits));

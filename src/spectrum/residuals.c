@@ -54,7 +54,8 @@ PetscErrorCode CkSpectrumResiduals(CkSpectrum s, PetscInt m, const Vec V[], cons
       PetscReal norm;
 
       PetscCall(VecAXPY(W[j], -lambda[first + j], V[first + j]));
-      PetscCall(VecNorm(W[j], NORM_2, &norm));
+      PetscCall(CkLossDot(s->loss, W[j], W[j], &norm)); /* the same bits on any number of ranks */
+      norm = sqrt(norm);
       residual[first + j] = lambda_max > 0 ? norm / lambda_max : norm;
     }
   }

@@ -73,7 +73,7 @@ static const CkOption table[] = {
    .minimum = 0.001,
    .maximum = 2,
    .help = "density: standard deviation of the smoothing, decades"},
-  {.key = "spectrum_start", .kind = CK_OPTION_STRING, .help = "krylov: spectrum file whose eigenvectors are the start"},
+  {.key = "spectrum_start", .kind = CK_OPTION_FILE, .help = "krylov: spectrum file whose eigenvectors are the start"},
   {.key = "spectrum_checkpoint",
    .kind = CK_OPTION_STRING,
    .help = "krylov: file to keep the solver's state in; if it is there, the run goes on from it"},

@@ -47,5 +47,6 @@ grep -q "^ *memory .* a rank" out || stop "no memory in the plan"
 for row in "calls of each piece" "dgemm" "losses" "per-sample gradients" "D v" "D V, block" "training"; do
   grep -qF -- "$row" out || stop "no operations of '$row' in the plan"
 done
+fails "-noise_checkpoint has no effect" bench -dry_run -noise_checkpoint a.h5
 fails "use fewer (-data_count)" bench -dry_run -data_count 10000000 -memory_limit 1
 fails "-data_shape 3,32,32" bench -dry_run -net small-allcnn -data synthetic -data_shape '1,28,28'

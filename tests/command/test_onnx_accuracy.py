@@ -4,8 +4,10 @@ gives the same losses on some of the samples.
 usage: test_onnx_accuracy.py CLARKIA DATA
 Exit code 77: DATA (models and images, see tests/CMakeLists.txt) is missing.
 """
+import filecmp
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,6 +39,16 @@ def frame(source):
     return ["-data", "framed", "-data_labels", f"{source}/mnist/t10k-labels-idx1-ubyte.gz", "-data_format", "idx"]
 
 
+def keep_the_model(model):
+    """No result takes the place of the network it comes from."""
+    shutil.copy(model, "net.onnx")
+    for command in "evaluate", "train", "spectrum":
+        run = subprocess.run([clarkia, command, *mnist, "-data_count", "100", "-net", "net.onnx", "-output", "net.onnx"],
+                             text=True, capture_output=True)
+        assert run.returncode and "net.onnx is a file that this run reads" in run.stderr, f"{command}: {run.stderr}"
+    assert filecmp.cmp(model, "net.onnx", shallow=False)
+
+
 def main():
     models = [("mnist-net_256x2", mnist, 9808, 200), ("Convnet_maxpool", mnist, 9792, 200),
               ("opt-mnist", [*mnist, "-data_transform", "none"], 9891, 100), ("lenet", frame(data), None, 50),
@@ -54,6 +66,7 @@ def main():
         worst = np.abs(slow - values[:few]).max() / np.abs(slow).max()
         print(f"  reference engine on {few} samples: losses differ by at most {worst:.2g} of the largest")
         assert worst < 1e-5
+    keep_the_model(f"{data}/onnx/mnist-net_256x2.onnx")
 
 
 if not os.path.isdir(f"{data}/onnx"):

@@ -55,6 +55,16 @@ passes "trained.h5" train "${data[@]}" -net mlp -net_widths 5 -dynamics_epochs 1
 fails "fc1.weight" "${task[@]}" -net_widths 7 -state "$elsewhere/trained.h5" -output a.h5
 codes "${task[@]}" -net_widths 7 -state "$elsewhere/trained.h5" -output a.h5
 
+# One name for two files; keys that the route does not heed
+fails "a file that this run reads" "${task[@]}" -spectrum_method krylov -spectrum_start "$elsewhere/trained.h5" \
+  -output "$elsewhere/trained.h5"
+fails "-spectrum_checkpoint and -output both name a.h5" "${task[@]}" -spectrum_method krylov -spectrum_checkpoint a.h5 \
+  -output a.h5
+fails "-noise_checkpoint and -output both name a.h5" "${task[@]}" -spectrum_method gram -noise_checkpoint a.h5 -output a.h5
+fails "-spectrum_keep has no effect" "${task[@]}" -spectrum_method gram -spectrum_keep true -output a.h5
+fails "-noise_gram_precision has no effect" "${task[@]}" -spectrum_method krylov -noise_gram_precision double
+passes "warning: -spectrum_krylov has no effect" "${task[@]}" -spectrum_krylov sample -dry_run
+
 # The plan reads no data and writes nothing, for sizes that no machine has
 passes "memory per rank" "${task[@]}" -dry_run -output a.h5
 grep -q "gram" out || stop "no method in the plan"

@@ -73,6 +73,15 @@ static const TestLossKind test_losses[] = {
 
 #define TEST_LOSSES (sizeof(test_losses) / sizeof(test_losses[0]))
 
+/* Blocks of residual and densely connected nets: norms that cannot be folded, shortcuts, concatenations. */
+static const TestLossKind test_deep_losses[] = {
+  {"onednn shortcut", PETSC_FALSE, "onednn", {2, 5, 4}, CK_HEAD_CROSS_ENTROPY, BuildShortcut, NULL},
+  {"onednn preactivated", PETSC_FALSE, "onednn", {2, 4, 4}, CK_HEAD_CROSS_ENTROPY, BuildPreactivated, NULL},
+  {"onednn dense blocks", PETSC_FALSE, "onednn", {2, 8, 8}, CK_HEAD_CROSS_ENTROPY, BuildDenseBlocks, NULL},
+};
+
+#define TEST_DEEP_LOSSES (sizeof(test_deep_losses) / sizeof(test_deep_losses[0]))
+
 static inline void SetTestOption(const char key[], const char value[])
 {
   OK(PetscOptionsSetValue(NULL, key, value));

@@ -77,26 +77,28 @@ static void CheckSlopesAndNorms(TestLoss *t, TestLoss *s, const CkBatch *batch)
   OK(PetscFree2(S, Ss));
 }
 
-static void any_number_of_ranks_gives_the_same_bits(void **state)
+static void CheckKind(const TestLossKind *kind)
 {
-  PetscInt index[50];
-  CkBatch  some = CkBatchAll(50);
+  PetscInt      index[50];
+  const CkBatch all = CkBatchAll(N);
+  CkBatch       some = CkBatchAll(50);
+  TestLoss      t = NewTestLoss(PETSC_COMM_WORLD, kind, N), s = NewTestLoss(PETSC_COMM_SELF, kind, N);
 
-  (void)state;
   for (PetscInt i = 0; i < 50; ++i) index[i] = (7 * i * i + 1) % N;
   some.index = index;
-  SetTestOption("-loss_l2", "0.01");
-  for (size_t i = 0; i < TEST_LOSSES; ++i) {
-    const CkBatch all = CkBatchAll(N);
-    TestLoss      t = NewTestLoss(PETSC_COMM_WORLD, &test_losses[i], N);
-    TestLoss      s = NewTestLoss(PETSC_COMM_SELF, &test_losses[i], N);
+  CheckGradients(&t, &s, &all);
+  CheckGradients(&t, &s, &some);
+  CheckSlopesAndNorms(&t, &s, &all);
+  FreeTestLoss(&s);
+  FreeTestLoss(&t);
+}
 
-    CheckGradients(&t, &s, &all);
-    CheckGradients(&t, &s, &some);
-    CheckSlopesAndNorms(&t, &s, &all);
-    FreeTestLoss(&s);
-    FreeTestLoss(&t);
-  }
+static void any_number_of_ranks_gives_the_same_bits(void **state)
+{
+  (void)state;
+  SetTestOption("-loss_l2", "0.01");
+  for (size_t i = 0; i < TEST_LOSSES; ++i) CheckKind(&test_losses[i]);
+  for (size_t i = 0; i < TEST_DEEP_LOSSES; ++i) CheckKind(&test_deep_losses[i]);
   OK(PetscOptionsClearValue(NULL, "-loss_l2"));
 }
 
@@ -143,6 +145,7 @@ static void training_mode_gives_the_same_bits(void **state)
     CheckTraining(&test_losses[i], 0);
     CheckTraining(&test_losses[i], 5);
   }
+  for (size_t i = 0; i < TEST_DEEP_LOSSES; ++i) CheckTraining(&test_deep_losses[i], 0);
 }
 
 static const struct CMUnitTest tests[] = {

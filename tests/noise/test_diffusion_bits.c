@@ -110,6 +110,12 @@ static void the_covariance_has_the_same_bits(void **state)
   for (size_t i = 0; i < TEST_LOSSES; ++i) CheckKind(&test_losses[i]);
 }
 
+static void deep_nets_have_the_same_bits(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < TEST_DEEP_LOSSES; ++i) CheckKind(&test_deep_losses[i]);
+}
+
 /* More weights than fit one block of the distributed matrix on any grid, and no multiple of one. */
 static void BuildWide(CkLoss loss, PetscInt samples)
 {
@@ -134,6 +140,7 @@ static void single_products_have_the_same_bits(void **state)
   SetTestOption("-noise_memory", "1e-6");
   CheckKind(&wide);
   CheckKind(&test_losses[TEST_LOSSES - 1]);
+  CheckKind(&test_deep_losses[TEST_DEEP_LOSSES - 1]);
   OK(PetscOptionsClearValue(NULL, "-noise_gram_precision"));
   OK(PetscOptionsClearValue(NULL, "-noise_memory"));
 }
@@ -152,9 +159,8 @@ static void the_second_moment_has_the_same_bits(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-  cmocka_unit_test(a_large_matrix_has_the_same_bits),
-  cmocka_unit_test(the_covariance_has_the_same_bits),
-  cmocka_unit_test(single_products_have_the_same_bits),
+  cmocka_unit_test(a_large_matrix_has_the_same_bits),    cmocka_unit_test(the_covariance_has_the_same_bits),
+  cmocka_unit_test(deep_nets_have_the_same_bits),        cmocka_unit_test(single_products_have_the_same_bits),
   cmocka_unit_test(the_second_moment_has_the_same_bits),
 };
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

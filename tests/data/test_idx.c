@@ -233,10 +233,12 @@ static void refuses_bad_headers(void **state)
   put_big_endian(l.bytes, 0x801);
   put_big_endian(i.bytes + 8, 0x80000000u); /* products of lengths beyond every limit */
   put_big_endian(i.bytes + 12, 0x80000000u);
-  assert_refused(images_and_labels(i, l), "images", "2147483648");
+  if (sizeof(PetscInt) == 4) assert_refused(images_and_labels(i, l), "images", "2147483648");
+  else assert_refused(images_and_labels(i, l), "images", "overflow");
   put_big_endian(i.bytes + 8, 65536);
   put_big_endian(i.bytes + 12, 65536);
-  assert_refused(images_and_labels(i, l), "images", "at most");
+  if (sizeof(PetscInt) == 4) assert_refused(images_and_labels(i, l), "images", "at most");
+  else assert_refused(images_and_labels(i, l), "images");
   put_big_endian(i.bytes + 4, 0x7fffffff);
   put_big_endian(i.bytes + 8, 1024);
   put_big_endian(i.bytes + 12, 1024);

@@ -88,6 +88,7 @@ job=$(submit --nodes=2 "$CLARKIA_HOME/jobs/spectrum-nodes.sbatch" restart.yml -s
 appears killed-checkpoint.h5 120
 victim=$(pgrep -x clarkia | while read -r process; do
   tr '\0' '\n' <"/proc/$process/environ" >environment 2>/dev/null || continue
+  grep -qxF "SLURM_SUBMIT_DIR=$PWD" environment || continue # another cluster's
   if grep -qx "SLURM_JOB_ID=$job" environment && grep -qx "SLURM_NODEID=1" environment; then echo "$process"; fi
 done)
 [ -n "$victim" ] || stop "no process of job $job on its second node"

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that Clarkia needs; does nothing when all are there. Root or sudo is needed only to install.
-# Usage: bash jobs/setup.sh [--tests]      --tests: also what the tests need (PyTorch among it, as an independent judge)
+# Usage: bash jobs/setup.sh [--tests | --slurm]
+#   --tests: also what the tests need (PyTorch among it, as an independent judge)
+#   --slurm: that, and Slurm with munge, for the tests labelled slurm
 set -euo pipefail
 
 build=(gcc libc6-dev cmake ninja-build pkgconf git
@@ -9,12 +11,14 @@ build=(gcc libc6-dev cmake ninja-build pkgconf git
   libonnx-dev protobuf-c-compiler libprotobuf-c-dev)
 use=(python3 python3-numpy python3-h5py python3-matplotlib dataset-fashion-mnist)
 tests=(libcmocka-dev clang-format-14 clang-tidy-14 shellcheck python3-torch)
+slurm=(slurmctld slurmd slurm-client munge)
 
 case "${1:-}" in
   "") wanted=("${build[@]}" "${use[@]}") ;;
   --tests) wanted=("${build[@]}" "${use[@]}" "${tests[@]}") ;;
+  --slurm) wanted=("${build[@]}" "${use[@]}" "${tests[@]}" "${slurm[@]}") ;;
   *)
-    echo "usage: bash jobs/setup.sh [--tests]" >&2
+    echo "usage: bash jobs/setup.sh [--tests | --slurm]" >&2
     exit 2
     ;;
 esac

@@ -75,7 +75,7 @@ static PetscBool SameBits(const Result *a, const Result *b)
   if (a->n != b->n || a->k != b->k || a->d != b->d) return PETSC_FALSE;
   return (PetscBool)(memcmp(a->values, b->values, (size_t)a->n * sizeof(double)) == 0 &&
                      memcmp(a->residuals, b->residuals, (size_t)a->n * sizeof(double)) == 0 &&
-                     memcmp(a->vectors, b->vectors, (size_t)a->k * (size_t)a->d * sizeof(double)) == 0);
+                     (a->k == 0 || memcmp(a->vectors, b->vectors, (size_t)a->k * (size_t)a->d * sizeof(double)) == 0));
 }
 
 /* 1e-6 of each eigenvalue; in single precision products round to eps32 of the largest. */

@@ -75,5 +75,6 @@ mv gram.h5 sub/other
 rm -f ./*.h5
 fails "the weights" "${task[@]}" -seed 2 -noise_checkpoint sub/other
 fails "samples is 200, here it is 201" "${task[@]}" -data_count 201 -noise_checkpoint sub/other
-fails "only the gram route" "${task[@]}" -spectrum_method krylov -noise_checkpoint sub/other
+fails "only the gram route" spectrum -data synthetic -data_shape 32 -data_classes 13 -data_count 200 -net mlp \
+  -net_widths 300 -spectrum_method krylov -noise_checkpoint sub/other
 echo "all fine"

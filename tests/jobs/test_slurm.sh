@@ -98,7 +98,7 @@ ends "$job" FAILED 60
 
 # The restart limit
 job=$(CLARKIA_RESTARTS=0 submit "$CLARKIA_HOME/jobs/restart.sbatch" gram restart.yml "${task[@]}" \
-  -noise_checkpoint_interval 0 -max_seconds 1 -output limit.h5)
+  -noise_checkpoint_interval 0 -max_seconds 0.01 -output limit.h5)
 ends "$job" FAILED 120
 scontrol show job "$job" | grep -qF "ExitCode=85:0" || stop "exit code of a run out of time"
 

@@ -63,7 +63,7 @@ PetscErrorCode CkEngineUnfold(CkEngine engine, PetscInt m, const double A[], dou
 /*
   Training mode. The rank's sum blocks of one batch, processed together because batch norm couples them; gradients of
   sum_k w_k f_k are flushed to `gradient` (original coordinates, vector 0) block by block, in block order.
-  Batch-norm statistics are exact sums over comm, hence the same bits on any rank count. statistics [buffers]: mean and
+  Batch-norm sums are added in the order of positions: the same bits on any rank count. statistics [buffers]: mean and
   unbiased variance of this batch in the layout of the buffers, averaged over the normalisation groups with their sizes
   as weights (NULL: not wanted; must be wanted by all ranks or none). Uses the point's weights; the running statistics
   do not enter. values, correct (NULL: not wanted): those of the blocks' samples, in training mode. Where any f_k of the

@@ -1,3 +1,4 @@
+#include "folder.h"
 #include "messages.h"
 #include <clarkia/command.h>
 #include <clarkia/file.h>
@@ -10,19 +11,8 @@
 
 /* From raw data to a spectrum with the commands themselves: import, train, spectrum by three routes. */
 
-static char folder[64]; /* the same on all ranks */
-
 #define DATA "-data synthetic -data_shape 8 -data_classes 3 -data_count 60 -data_separation 2 "
 #define NET "-net mlp -net_widths 6 -net_activation tanh -engine reference "
-
-/* A file of the folder of this test. */
-static const char *Path(const char name[])
-{
-  static char path[256];
-
-  snprintf(path, sizeof(path), "%s/%s", folder, name);
-  return path;
-}
 
 /* Runs a command with these options and nothing else. */
 static PetscErrorCode Run(const CkCommand *command, const char format[], ...) PETSC_ATTRIBUTE_FORMAT(2, 3);
@@ -41,31 +31,13 @@ static PetscErrorCode Run(const CkCommand *command, const char format[], ...)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static int MakeFolder(void **state)
-{
-  char        name[] = "/tmp/clarkia-endtoend-XXXXXX";
-  PetscMPIInt rank;
-
-  (void)state;
-  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  if (rank == 0 && mkdtemp(name)) snprintf(folder, sizeof(folder), "%s", name);
-  MPI_Bcast(folder, sizeof(folder), MPI_CHAR, 0, PETSC_COMM_WORLD);
-  return folder[0] ? 0 : 1;
-}
-
 static int RemoveFolder(void **state)
 {
   static const char *const names[] = {"data.h5",   "state.h5", "dense.h5",  "gram.h5",
                                       "krylov.h5", "nan.h5",   "vectors.h5"};
-  PetscMPIInt              rank;
-  int                      failed = 0;
 
   (void)state;
-  MPI_Barrier(PETSC_COMM_WORLD);
-  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  for (size_t i = 0; rank == 0 && i < PETSC_STATIC_ARRAY_LENGTH(names); ++i) unlink(Path(names[i]));
-  if (rank == 0) failed = rmdir(folder); /* nothing else was left in it */
-  return failed;
+  return RemoveFolderOf(PETSC_STATIC_ARRAY_LENGTH(names), names);
 }
 
 /* All eigenvalues of a result file, on every rank; to be freed. */

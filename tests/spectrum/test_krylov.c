@@ -1,3 +1,4 @@
+#include "folder.h"
 #include "losses.h"
 #include "messages.h"
 #include "problem.h"
@@ -258,16 +259,6 @@ static void passes_are_counted(void **state)
   for (int f = 0; f < FORMS; ++f) Free(&r[f]);
 }
 
-static char folder[64];
-
-static const char *Path(const char name[])
-{
-  static char path[128];
-
-  snprintf(path, sizeof(path), "%s/%s", folder, name);
-  return path;
-}
-
 static void Remove(const char name[])
 {
   PetscMPIInt rank;
@@ -278,27 +269,12 @@ static void Remove(const char name[])
   MPI_Barrier(PETSC_COMM_WORLD);
 }
 
-static int MakeFolder(void **state)
-{
-  char        name[] = "/tmp/clarkia-krylov-XXXXXX";
-  PetscMPIInt rank;
-
-  (void)state;
-  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  if (rank == 0 && mkdtemp(name)) snprintf(folder, sizeof(folder), "%s", name);
-  MPI_Bcast(folder, sizeof(folder), MPI_CHAR, 0, PETSC_COMM_WORLD);
-  return folder[0] ? 0 : 1;
-}
-
 static int RemoveFolder(void **state)
 {
-  PetscMPIInt rank;
+  static const char *const names[] = {"check.h5", "vectors.h5"};
 
   (void)state;
-  Remove("check.h5");
-  Remove("vectors.h5");
-  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  return rank == 0 ? rmdir(folder) : 0; /* nothing else was left in it */
+  return RemoveFolderOf(PETSC_STATIC_ARRAY_LENGTH(names), names);
 }
 
 /* Stopped after every product and gone on with: the bits and the passes of the run in one piece, and how often it was

@@ -300,6 +300,13 @@ const CkStep *CkStepWriting(const CkPlan *plan, PetscInt tensor)
   return NULL;
 }
 
+const CkStep *CkStepReading(const CkPlan *plan, const CkStep *step)
+{
+  for (const CkStep *s = step + 1; s < plan->steps + plan->nsteps; ++s)
+    if (s->inputs[0] == step->output) return s;
+  return NULL;
+}
+
 /* A step behind whose output is only a max pool can read the few derivatives there. */
 static void ChooseSparse(CkPlan *plan)
 {

@@ -176,6 +176,8 @@ static inline size_t CkTensorPlane(const CkPlan *plan, PetscInt tensor, CkShape 
 
 /* The step whose output the tensor is; NULL for the samples. The first of its steps where some work in place. */
 const CkStep *CkStepWriting(const CkPlan *plan, PetscInt tensor);
+/* The first step that takes this one's output as its first input; NULL: none. */
+const CkStep *CkStepReading(const CkPlan *plan, const CkStep *step);
 /* step_pool.c: the place of each window's largest number, packs; of a fused tensor also the norm's input there */
 const int           *CkPoolPlaces(const CkPlan *plan, const CkStep *step, PetscInt chunk);
 const float         *CkPoolBefore(const CkPlan *plan, const CkStep *step, PetscInt chunk);

@@ -191,8 +191,7 @@ static PetscErrorCode CreateSparse(CkPlan *plan, const CkStep *step, CkLinear *l
   const CkLayer *layer = &plan->layers[step->layer];
 
   PetscFunctionBeginUser;
-  for (const CkStep *s = step + 1; s < plan->steps + plan->nsteps; ++s)
-    if (s->inputs[0] == step->output) l->pool = s;
+  l->pool = CkStepReading(plan, step);
   l->pooled = (CkLanesPooled){.windows = (int)(plan->layers[l->pool->layer].out.h * plan->layers[l->pool->layer].out.w),
                               .run = (int)layer->a.kernel[1],
                               .plane = plan->tensors[l->pool->output].plane};

@@ -4,7 +4,7 @@
 
 /*
   Batch norm in training mode: mean and variance of the sample's normalisation group, float64 sums sample by sample,
-  added up over the runs of a sum block and exactly from there on (trainingsum.h).
+  added up over the runs of a sum block and these in the order of their positions (trainingsum.h).
     forward:  xhat = (x - mean) r,  r = 1/sqrt(variance + epsilon),  y = gamma xhat + beta
     backward: d = gamma r (e - mean(e) - xhat mean(e xhat)), the means over the group's samples and pixels
 */
@@ -12,7 +12,7 @@ typedef struct {
   CkLanesChannels channels;
   const CkStep   *pool;           /* fused (CkTensor): the max pool that reads it */
   CkLanesChannels pooled;         /* fused: channels of the pool's output */
-  PetscInt        groups;         /* room of the next three */
+  PetscInt        groups;         /* room of the next four */
   double         *mean, *inverse; /* [groups x channels]; inverse: r */
   double         *sums;           /* [groups x 2 channels] */
   float          *coefficients;   /* [groups x 3 x channels]: factor, shift, slope of the pass that is on */
@@ -33,8 +33,7 @@ static void FindPool(const CkPlan *plan, const CkStep *step, Norm *n)
 {
   CkShape out;
 
-  for (const CkStep *s = step + 1; s < plan->steps + plan->nsteps; ++s)
-    if (s->inputs[0] == step->output) n->pool = s;
+  n->pool = CkStepReading(plan, step);
   out = plan->layers[n->pool->layer].out;
   n->pooled = (CkLanesChannels){.channels = n->channels.channels,
                                 .pixels = (size_t)out.h * (size_t)out.w,

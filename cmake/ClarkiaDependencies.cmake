@@ -127,6 +127,7 @@ ck_depend(ScaLAPACK PC scalapack-openmpi scalapack-mpich scalapack MINIMUM 2.2 D
   SPACK "netlib-scalapack@2.2:")
 # Its .pc file would bring the serial HDF5 next to the parallel one.
 ck_depend(matio BARE PC matio HEADER matio.h LIBRARY matio MINIMUM 1.5 DEBIAN libmatio-dev SPACK "matio@1.5:")
+ck_depend(FFTW PC fftw3 HEADER fftw3.h LIBRARY fftw3 MINIMUM 3.3 DEBIAN libfftw3-dev SPACK "fftw@3.3:")
 ck_depend(YAML PC yaml-0.1 HEADER yaml.h LIBRARY yaml MINIMUM 0.2 DEBIAN libyaml-dev SPACK "libyaml@0.2:")
 ck_depend(zlib PC zlib HEADER zlib.h LIBRARY z MINIMUM 1.2 DEBIAN zlib1g-dev SPACK "zlib@1.2:")
 # Its CMake package would ask for OpenCL. Version 3 removed the operation descriptors.
@@ -174,6 +175,7 @@ check_source_compiles(C "
 #include <hdf5.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <matio.h>
+#include <fftw3.h>
 #include <zlib.h>
 #include <yaml.h>
 #if !defined(H5_HAVE_PARALLEL)
@@ -191,8 +193,7 @@ int main(int argc, char **argv)
   dsyrk_();
   return SlepcInitialize(&argc, &argv, 0, 0) || elpa_init(20171201) || H5open() < 0 ||
          H5Pset_fapl_mpio(0, PETSC_COMM_WORLD, MPI_INFO_NULL) < 0 || !dnnl_version() || !zlibVersion() ||
-         !yaml_get_version_string() ||
-         Mat_Close(0);
+         !yaml_get_version_string() || !fftw_alloc_real(8) || Mat_Close(0);
 }" CLARKIA_LIBRARIES_FIT)
 check_source_compiles(C "
 #include <petscsys.h>

@@ -7,10 +7,10 @@ set -euo pipefail
 
 build=(gcc libc6-dev cmake ninja-build pkgconf git
   openmpi-bin libopenmpi-dev libpetsc-real-dev libslepc-real-dev libhdf5-openmpi-dev libscalapack-openmpi-dev libelpa-dev
-  libopenblas-dev libdnnl-dev libmatio-dev zlib1g-dev libyaml-dev librandom123-dev
+  libopenblas-dev libdnnl-dev libfftw3-dev libmatio-dev zlib1g-dev libyaml-dev librandom123-dev
   libonnx-dev protobuf-c-compiler libprotobuf-c-dev)
 use=(python3 python3-numpy python3-h5py python3-matplotlib dataset-fashion-mnist)
-tests=(libcmocka-dev clang-format-14 clang-tidy-14 shellcheck python3-torch)
+tests=(libcmocka-dev clang-format-14 clang-tidy-14 shellcheck python3-torch python3-scipy)
 slurm=(slurmctld slurmd slurm-client munge)
 
 case "${1:-}" in

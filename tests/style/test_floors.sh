@@ -3,15 +3,16 @@
 # Usage: test_floors.sh <source folder>
 set -euo pipefail
 cd "$1"
-floors=(support data net engine loss noise spectrum dynamics command)
+floors=(support data net engine loss noise spectrum trajectory dynamics command)
 declare -A headers=(
-  [support]="base error options file progress random exactsum rowops blockmatrix blockproduct provenance revision interrupt"
+  [support]="base error options file progress random exactsum rowops blockmatrix blockproduct provenance revision interrupt probability"
   [data]="data batch"
   [net]="net state"
   [engine]="engine onednn"
   [loss]="loss"
   [noise]="diffusion"
   [spectrum]="spectrum"
+  [trajectory]="trajectory"
   [dynamics]="dynamics"
   [command]="command"
 )

@@ -1,14 +1,23 @@
 #pragma once
 #include <clarkia/loss.h>
+#include <clarkia/progress.h>
 
 /*
-  CkDynamics: a process x_0, x_1, .. on a loss. Type `sgd`: minibatches without replacement (a fresh permutation of the
-  samples each epoch, a function of seed and epoch) or with; with g the mean gradient of the batch in training mode,
-    g <- g + l2 x ;  v <- mu v + g, v_0 = 0 ;  x <- x - eta v,  or with Nesterov  x <- x - eta (g + mu v),
-  as PyTorch's SGD without dampening. docs/theory.md, eqs. (M.1), (M.2). Learning rate eta: constant, or multiplied by
-  a factor at given epochs. A last batch of N mod B samples is kept, as PyTorch keeps it. Running statistics of batch
-  norm: r <- (1 - m) r + m (mean or unbiased variance of the batch), m = 0.1. Data-parallel over the ranks, the same
-  bits on any number of ranks. A type is one file and one line in dynamics_types.c.
+  CkDynamics: a process x_0, x_1, .. on a loss, by the equations of docs/theory.md, sections 9 and 17. With eta the
+  learning rate (constant, by steps or along a cosine, after a warm-up), B the batch, g the mean gradient of a batch and
+  grad f that of all samples, one update is, by -dynamics_type:
+    sgd           x <- x - eta v, v <- mu v + g + l2 x, or Nesterov's form               (M.1), (M.2)
+    gd            the same with grad f: an epoch is one update
+    sgd_gaussian  the same with grad f + N(0, covariance of a batch's mean gradient)     (N.3)
+    sde           x <- x - dt (grad f + l2 x) + sqrt(eta dt/B) D^(1/2) N(0, 1)           (N.4)
+    sgld          x <- x - eta (g + l2 x) + sqrt(2 eta T) N(0, 1)                        (N.5)
+  A type is one file and one line in dynamics_types.c.
+
+  Batches are drawn without replacement (a fresh permutation of the samples each epoch, a function of seed and epoch) or
+  with. A last batch of N mod B samples is kept, as PyTorch keeps it. Gradients are those of training mode or, where D
+  is in play or -dynamics_mode says so, of evaluation mode; in training mode the running statistics of batch norm
+  follow, r <- (1 - m) r + m (mean or unbiased variance of the batch), m = 0.1. Data-parallel over the ranks, the same
+  bits on any number of ranks.
 
   All calls are collective on the loss's communicator, but for the Get..() ones.
 */
@@ -19,7 +28,7 @@ typedef struct {
   double   loss, error; /* mean over the epoch's batches, as they were met in training mode; error: share of wrong
                            predictions in 0 .. 1, NaN for losses that predict nothing */
   double test_loss, test_error; /* at the end of the epoch; NaN without test data */
-  double rate;                  /* learning rate of the epoch */
+  double rate;                  /* learning rate of the epoch's last update */
   double seconds;               /* of the epoch, without the evaluation on test data */
 } CkEpochReport;
 
@@ -27,7 +36,9 @@ typedef struct {
  * was made with: its weights and running statistics are advanced in place, at every update. */
 PetscErrorCode CkDynamicsCreate(CkLoss loss, CkState state, CkDynamics *dynamics);
 PetscErrorCode CkDynamicsSetType(CkDynamics dynamics, const char type[]); /* default: -dynamics_type */
-PetscErrorCode CkDynamicsSetFromOptions(CkDynamics dynamics);             /* -dynamics_*, -seed; before set-up */
+/* -dynamics_*, -seed; before set-up. The loss need not be set up yet. User errors: keys that the type or the schedule
+ * does not heed, or that contradict each other. */
+PetscErrorCode CkDynamicsSetFromOptions(CkDynamics dynamics);
 PetscErrorCode CkDynamicsRegisterOptions(void);
 /* Loss for evaluation on held-out data, with the same net and state; borrowed; before the first step. */
 PetscErrorCode CkDynamicsSetTestLoss(CkDynamics dynamics, CkLoss test);
@@ -39,8 +50,7 @@ PetscErrorCode CkDynamicsSetMonitor(CkDynamics dynamics,
  * the run) is done; fractions[n] in 0 .. 1 are copied. */
 PetscErrorCode CkDynamicsSetMarks(CkDynamics dynamics, PetscInt n, const double fractions[],
                                   PetscErrorCode (*mark)(CkDynamics, double, void *), void *context);
-/* Checks the numbers against the loss; user errors: batch larger than the data, Nesterov without momentum, step
- * schedule without steps. */
+/* Checks the numbers against the loss; user errors: batch larger than the data, more updates than can be counted. */
 PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics);
 /* One update. User error where the loss or a weight is no longer finite: it names epoch, update and batch. */
 PetscErrorCode CkDynamicsStep(CkDynamics dynamics);
@@ -50,5 +60,10 @@ PetscErrorCode CkDynamicsRun(CkDynamics dynamics);
 PetscErrorCode CkDynamicsGetProgress(CkDynamics dynamics, PetscInt *epoch, PetscInt *epochs, PetscInt *step);
 /* Samples of a batch and updates of an epoch; after set-up. */
 PetscErrorCode CkDynamicsGetBatches(CkDynamics dynamics, PetscInt *batch, PetscInt *updates);
-PetscErrorCode CkDynamicsView(CkDynamics dynamics);
+/* t: the learning rates (sde: the time steps) of all updates so far, added. */
+PetscErrorCode CkDynamicsGetTime(CkDynamics dynamics, double *time);
+/* Vectors of length d held over all ranks, x among them, and samples whose gradients an epoch takes; after set-up. */
+PetscErrorCode CkDynamicsGetCost(CkDynamics dynamics, double *vectors, double *samples);
+/* Rows "dynamics", "learning rate" and "epochs" of a summary table; after set-up. */
+PetscErrorCode CkDynamicsDescribe(CkDynamics dynamics, CkTable table);
 PetscErrorCode CkDynamicsDestroy(CkDynamics *dynamics);

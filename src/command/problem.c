@@ -89,7 +89,7 @@ static PetscErrorCode DescribeWeights(CkProblem *problem, const char file[], Pet
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem)
+PetscErrorCode CkProblemOpen(MPI_Comm comm, CkProblem *problem)
 {
   char     file[PETSC_MAX_PATH_LEN];
   PetscInt seed;
@@ -100,8 +100,27 @@ PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem
   PetscCall(CkOptionsGetInt("seed", &seed, NULL));
   PetscCall(Open(problem));
   PetscCall(DescribeWeights(problem, file, seed));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemSetUp(CkProblem *problem, PetscBool load)
+{
+  char     file[PETSC_MAX_PATH_LEN];
+  PetscInt seed;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("state", file, sizeof(file), NULL));
+  PetscCall(CkOptionsGetInt("seed", &seed, NULL));
   if (load) PetscCall(Load(problem, file, seed));
   PetscCall(CkLossSetUp(problem->loss));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkProblemOpen(comm, problem));
+  PetscCall(CkProblemSetUp(problem, load));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -16,8 +16,12 @@ typedef struct {
 
 /* -data*, -net*, -engine*, -loss* and -state. */
 PetscErrorCode CkProblemRegisterOptions(void);
-/* Collective. Opens the data (headers only), builds net and state, sets the loss up. With load, first checks memory,
-   reads the data, and reads or draws the weights; without (-dry_run), sizes and costs are known, no number is. */
+/* Collective. Opens the data (headers only) and builds net, state and loss, which is not set up yet. */
+PetscErrorCode CkProblemOpen(MPI_Comm comm, CkProblem *problem);
+/* Collective. Sets the loss up. With load, first checks memory, reads the data, and reads or draws the weights; without
+   (-dry_run), sizes and costs are known, no number is. */
+PetscErrorCode CkProblemSetUp(CkProblem *problem, PetscBool load);
+/* Both, for commands with nothing to check in between. */
 PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem);
 /* Bytes of the data set per rank, a rank's part of what is stored once per node included. Collective. */
 PetscErrorCode CkProblemDataMemory(const CkProblem *problem, double *bytes);

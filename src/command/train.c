@@ -176,13 +176,14 @@ static PetscErrorCode CreateTest(Training *t)
 }
 
 /* Bytes per rank: inputs and deltas of every layer for this rank's samples of a batch, in double; weights of
- * state and loss, vectors of the dynamics, two limbs of the exact sum. An estimate from above. */
+ * state and loss, two limbs of the exact sum, this rank's part of the vectors of the dynamics. An estimate from above.
+ */
 static PetscErrorCode TrainingMemory(const Training *t, double *bytes)
 {
   PetscInt       nlayers, batch, updates, block, d, share;
   PetscMPIInt    ranks;
   const CkLayer *layers;
-  double         outputs = 0;
+  double         outputs = 0, vectors, samples;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(t->comm, &ranks));
@@ -192,22 +193,23 @@ static PetscErrorCode TrainingMemory(const Training *t, double *bytes)
   PetscCall(CkLossGetSumBlock(t->problem.loss, &block));
   for (PetscInt l = 0; l < nlayers; ++l) outputs += (double)CkShapeSize(layers[l].out);
   share = PetscMin(batch, ((batch + block - 1) / block + ranks - 1) / ranks * block);
-  *bytes = 8. * (2 * outputs * (double)share + 8. * (double)d);
+  PetscCall(CkDynamicsGetCost(t->dynamics, &vectors, &samples));
+  *bytes = 8. * (2 * outputs * (double)share + 5. * (double)d + vectors * ceil((double)d / ranks));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Sizes, operations and memory, known before any data is read. */
 static PetscErrorCode PrintPlan(const Training *t)
 {
-  PetscInt epochs, batch, updates, N;
-  double   forward, data, training;
+  PetscInt epochs, batch, updates;
+  double   forward, data, training, vectors, samples;
   char     bytes[3][32], name[PETSC_MAX_PATH_LEN + 8];
   CkTable  rows;
 
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsGetProgress(t->dynamics, NULL, &epochs, NULL));
   PetscCall(CkDynamicsGetBatches(t->dynamics, &batch, &updates));
-  PetscCall(CkDataGetSize(t->problem.data, &N));
+  PetscCall(CkDynamicsGetCost(t->dynamics, &vectors, &samples));
   PetscCall(CkNetGetFlops(t->problem.net, &forward));
   PetscCall(CkProblemDataMemory(&t->problem, &data));
   PetscCall(TrainingMemory(t, &training));
@@ -216,11 +218,9 @@ static PetscErrorCode PrintPlan(const Training *t)
   CkFormatBytes(training, bytes[2]);
   PetscCall(CkTableCreate(t->comm, "Training", &rows));
   PetscCall(CkProblemDescribe(&t->problem, rows));
-  PetscCall(CkTableRow(rows, "epochs", "",
-                       "%" PetscInt_FMT " of %" PetscInt_FMT " update%s each, batches of %" PetscInt_FMT, epochs,
-                       updates, updates == 1 ? "" : "s", batch));
+  PetscCall(CkDynamicsDescribe(t->dynamics, rows));
   PetscCall(CkTableRow(rows, "operations", "three forward passes a sample and epoch", "%.4g",
-                       3 * forward * (double)N * (double)epochs));
+                       3 * forward * samples * (double)epochs));
   PetscCall(CkTableRow(rows, "memory", "", "about %s a rank: data %s, training %s", bytes[0], bytes[1], bytes[2]));
   for (PetscInt i = 0; i < t->nsaves; ++i) {
     SaveName(t->output, t->saves[i], name);
@@ -295,10 +295,11 @@ static PetscErrorCode Run(MPI_Comm comm)
   PetscCall(CkOptionsGetInt("train_bn_group", &t.group, NULL));
   PetscCall(ReadOutput(&t));
   if (!dry_run) PetscCall(CheckOutput(&t));
-  PetscCall(CkProblemCreate(comm, (PetscBool)!dry_run, &t.problem));
+  PetscCall(CkProblemOpen(comm, &t.problem));
   PetscCall(CkLossSetBatchNormGroup(t.problem.loss, t.group));
   PetscCall(CkDynamicsCreate(t.problem.loss, t.problem.state, &t.dynamics));
-  PetscCall(CkDynamicsSetFromOptions(t.dynamics));
+  PetscCall(CkDynamicsSetFromOptions(t.dynamics)); /* what is wrong there needs no data to be found */
+  PetscCall(CkProblemSetUp(&t.problem, (PetscBool)!dry_run));
   PetscCall(CkDynamicsSetUp(t.dynamics));
   PetscCall(CheckGroups(&t));
   PetscCall(CheckInputs(&t)); /* by now all files of the data set are known */

@@ -7,28 +7,41 @@
 #include <math.h>
 #include <string.h>
 
+static char type_choices[256]; /* names of all types */
+
 static const CkOption table[] = {
-  {"dynamics_type", CK_OPTION_STRING, "sgd", 0, 0, "sgd", "how the weights move"},
-  {"dynamics_rate", CK_OPTION_REAL, "0.1", 0, 1e300, NULL, "learning rate"},
+  {"dynamics_type", CK_OPTION_STRING, "sgd", 0, 0, type_choices, "how the weights move"},
+  {"dynamics_epochs", CK_OPTION_INT, "10", 0, 2147483647, NULL, "sweeps over the samples"},
+  {"dynamics_bn_momentum", CK_OPTION_REAL, "0.1", 0, 1, NULL,
+   "share of a batch in the running mean and variance of batch norm"},
+  {0}};
+
+/* Those that only some types heed: their .keys. */
+static const CkOption type_table[] = {
+  {"dynamics_batch", CK_OPTION_INT, "128", 0, 2147483647, NULL,
+   "samples of a batch (sde, sgd_gaussian: of the batches whose noise is meant); 0: all samples"},
+  {"dynamics_replacement", CK_OPTION_BOOL, "false", 0, 0, NULL,
+   "draw each sample of a batch anew; false: a random order of all samples each epoch"},
+  {"dynamics_mode", CK_OPTION_STRING, "training", 0, 0, "training|evaluation",
+   "gradients with batch statistics and dropout, or as D and the test loss see the net"},
   {"dynamics_momentum", CK_OPTION_REAL, "0", 0, 0.9999999, NULL, "share of the last move that is kept"},
   {"dynamics_nesterov", CK_OPTION_BOOL, "false", 0, 0, NULL, "Nesterov's form of momentum"},
   {"dynamics_l2", CK_OPTION_REAL, "0", 0, 1e300, NULL, "weight decay: l2 x is added to the gradient"},
-  {"dynamics_batch", CK_OPTION_INT, "128", 0, 2147483647, NULL, "samples of a batch; 0: all samples"},
-  {"dynamics_epochs", CK_OPTION_INT, "10", 0, 2147483647, NULL, "sweeps over the samples"},
-  {"dynamics_replacement", CK_OPTION_BOOL, "false", 0, 0, NULL,
-   "draw each sample of a batch anew; false: a random order of all samples each epoch"},
-  {"dynamics_schedule", CK_OPTION_STRING, "constant", 0, 0, "constant|step", "course of the learning rate"},
-  {"dynamics_steps", CK_OPTION_INTS, NULL, 1, 2147483647, NULL,
-   "schedule step: numbers of finished epochs after which the rate is multiplied by the factor"},
-  {"dynamics_factor", CK_OPTION_REAL, "0.1", 0, 1e300, NULL, "schedule step: factor of the learning rate"},
-  {"dynamics_bn_momentum", CK_OPTION_REAL, "0.1", 0, 1, NULL,
-   "share of a batch in the running mean and variance of batch norm"},
+  {"dynamics_dt", CK_OPTION_REAL, NULL, 1e-300, 1e300, NULL,
+   "sde: time of an update; unset: the learning rate, as an update of SGD takes"},
+  {"dynamics_refresh", CK_OPTION_INT, "1", 1, 1024, NULL,
+   "sde: D is that of the point where every so many updates begin; more than one needs as many vectors"},
+  {"dynamics_temperature", CK_OPTION_REAL, NULL, 0, 1e300, NULL,
+   "sgld: T of the noise sqrt(2 T rate) in every weight and update"},
   {0}};
 
 PetscErrorCode CkDynamicsRegisterOptions(void)
 {
   PetscFunctionBeginUser;
+  CkDynamicsNameTypes(NULL, "|", type_choices, sizeof(type_choices));
   PetscCall(CkOptionsRegister("Dynamics", table));
+  PetscCall(CkScheduleRegisterOptions());
+  PetscCall(CkOptionsRegister("Kinds of dynamics", type_table));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -48,55 +61,55 @@ PetscErrorCode CkDynamicsCreate(CkLoss loss, CkState state, CkDynamics *dynamics
 PetscErrorCode CkDynamicsSetType(CkDynamics dynamics, const char type[])
 {
   const CkDynamicsType *found = CkDynamicsFindType(type);
+  char                  names[256];
 
   PetscFunctionBeginUser;
-  CkCheckAll(dynamics->comm, found, PETSC_ERR_ARG_UNKNOWN_TYPE, "there are no dynamics \"%s\"; take sgd", type);
+  CkDynamicsNameTypes(NULL, ", ", names, sizeof(names));
+  CkCheckAll(dynamics->comm, found, PETSC_ERR_ARG_UNKNOWN_TYPE, "there are no dynamics \"%s\"; take one of %s", type,
+             names);
   PetscCheck(!dynamics->data, dynamics->comm, PETSC_ERR_ORDER, "The type comes before CkDynamicsSetFromOptions()");
   dynamics->type = found;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadSchedule(CkDynamics dynamics)
+/* Keys that this type does not heed. */
+static PetscErrorCode CheckKeys(CkDynamics dynamics)
 {
-  char      schedule[32];
-  PetscBool steps, factor;
-
   PetscFunctionBeginUser;
-  dynamics->nmilestones = 0;
-  PetscCall(CkOptionsGetString("dynamics_schedule", schedule, sizeof(schedule), NULL));
-  if (strcmp(schedule, "step") != 0) {
-    PetscCall(PetscOptionsHasName(NULL, NULL, "-dynamics_steps", &steps));
-    PetscCall(PetscOptionsHasName(NULL, NULL, "-dynamics_factor", &factor));
-    CkCheckAll(dynamics->comm, !steps && !factor, PETSC_ERR_ARG_INCOMP,
-               "-dynamics_%s has no effect with -dynamics_schedule %s: leave it out, or give -dynamics_schedule step",
-               steps ? "steps" : "factor", schedule);
-    PetscFunctionReturn(PETSC_SUCCESS);
+  for (const CkOption *option = type_table; option->key; ++option) {
+    const char *name = option->key + strlen("dynamics_");
+    char        key[64], names[256];
+    PetscBool   given;
+
+    PetscCall(PetscSNPrintf(key, sizeof(key), "-%s", option->key));
+    PetscCall(PetscOptionsHasName(NULL, NULL, key, &given));
+    CkDynamicsNameTypes(name, ", ", names, sizeof(names));
+    CkCheckAll(dynamics->comm, !given || CkDynamicsHeeds(dynamics->type, name), PETSC_ERR_ARG_INCOMP,
+               "%s has no effect with -dynamics_type %s: leave it out, or take one of %s", key, dynamics->type->name,
+               names);
   }
-  dynamics->nmilestones = CK_MAX_MILESTONES;
-  PetscCall(CkOptionsGetInts("dynamics_steps", dynamics->milestones, &dynamics->nmilestones, NULL));
-  PetscCall(CkOptionsGetReal("dynamics_factor", &dynamics->factor, NULL));
-  CkCheckAll(dynamics->comm, dynamics->nmilestones > 0, PETSC_ERR_ARG_INCOMP,
-             "-dynamics_schedule step needs -dynamics_steps, the epochs at which the rate changes: 30,60,90 say");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkDynamicsSetFromOptions(CkDynamics dynamics)
 {
-  char     type[64];
+  char     type[64], mode[32];
   PetscInt seed;
 
   PetscFunctionBeginUser;
   PetscCheck(!dynamics->setup && !dynamics->data, dynamics->comm, PETSC_ERR_ORDER, "Options are read once");
   PetscCall(CkOptionsGetString("dynamics_type", type, sizeof(type), NULL));
   if (!dynamics->type) PetscCall(CkDynamicsSetType(dynamics, type));
-  PetscCall(CkOptionsGetReal("dynamics_rate", &dynamics->first_rate, NULL));
+  PetscCall(CheckKeys(dynamics));
   PetscCall(CkOptionsGetInt("dynamics_batch", &dynamics->batch, NULL));
   PetscCall(CkOptionsGetInt("dynamics_epochs", &dynamics->epochs, NULL));
   PetscCall(CkOptionsGetBool("dynamics_replacement", &dynamics->replacement, NULL));
   PetscCall(CkOptionsGetReal("dynamics_bn_momentum", &dynamics->bn_momentum, NULL));
+  PetscCall(CkOptionsGetString("dynamics_mode", mode, sizeof(mode), NULL));
+  dynamics->mode = dynamics->type->evaluation || strcmp(mode, "evaluation") == 0 ? CK_EVALUATION : CK_TRAINING;
   PetscCall(CkOptionsGetInt("seed", &seed, NULL));
   dynamics->seed = (uint64_t)seed;
-  PetscCall(ReadSchedule(dynamics));
+  PetscCall(CkScheduleSetFromOptions(dynamics->comm, dynamics->epochs, &dynamics->schedule));
   PetscCall(dynamics->type->setfromoptions(dynamics));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -138,7 +151,7 @@ PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics)
   PetscCheck(dynamics->data, dynamics->comm, PETSC_ERR_ORDER, "Call CkDynamicsSetFromOptions() first");
   PetscCall(CkLossGetDimension(dynamics->loss, &dynamics->d));
   PetscCall(CkLossGetSamples(dynamics->loss, &dynamics->N));
-  if (dynamics->batch == 0) dynamics->batch = dynamics->N;
+  if (dynamics->batch == 0 || dynamics->type->sampling == CK_SAMPLING_WHOLE) dynamics->batch = dynamics->N;
   CkCheckAll(dynamics->comm, dynamics->batch <= dynamics->N, PETSC_ERR_ARG_OUTOFRANGE,
              "-dynamics_batch %" PetscInt_FMT " is larger than the number of samples, %" PetscInt_FMT
              "; 0 takes them all",
@@ -151,7 +164,7 @@ PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics)
              total, PETSC_MAX_INT);
   PetscCall(CkLossCreateVec(dynamics->loss, &dynamics->x));
   PetscCall(CkLossGetPoint(dynamics->loss, dynamics->x));
-  PetscCall(PetscMalloc1(dynamics->N, &dynamics->order));
+  if (dynamics->type->sampling == CK_SAMPLING_DRAWN) PetscCall(PetscMalloc1(dynamics->N, &dynamics->order));
   PetscCall(dynamics->type->setup(dynamics));
   dynamics->setup = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -160,11 +173,14 @@ PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics)
 /* The samples of the epoch that begins, in order: functions of seed and epoch alone. */
 static PetscErrorCode DrawOrder(CkDynamics dynamics)
 {
-  const CkRandom stream = {
-    .seed = dynamics->seed, .purpose = CK_RANDOM_SHUFFLE, .replica = 0, .step = (uint64_t)dynamics->epoch};
+  const CkRandom stream = {.seed = dynamics->seed,
+                           .purpose = CK_RANDOM_SHUFFLE,
+                           .replica = (uint32_t)dynamics->replica,
+                           .step = (uint64_t)dynamics->epoch};
   const PetscInt N = dynamics->N;
 
   PetscFunctionBeginUser;
+  if (!dynamics->order) PetscFunctionReturn(PETSC_SUCCESS);
   if (!dynamics->replacement) PetscCall(CkRandomPermutation(&stream, N, dynamics->order));
   else {
     for (PetscInt k = 0; k < N; ++k) {
@@ -181,11 +197,8 @@ static PetscErrorCode BeginEpoch(CkDynamics dynamics)
 {
   PetscFunctionBeginUser;
   PetscCall(DrawOrder(dynamics));
-  dynamics->rate = dynamics->first_rate;
-  for (PetscInt i = 0; i < dynamics->nmilestones; ++i)
-    if (dynamics->epoch >= dynamics->milestones[i]) dynamics->rate *= dynamics->factor;
   dynamics->loss_sum = 0;
-  dynamics->correct = 0;
+  dynamics->correct = dynamics->seen = 0;
   dynamics->seconds = 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -199,7 +212,7 @@ static PetscErrorCode UpdateRunningStatistics(CkDynamics dynamics)
   PetscInt     n;
 
   PetscFunctionBeginUser;
-  if (!dynamics->state) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!dynamics->state || dynamics->mode != CK_TRAINING) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CkStateGetNet(dynamics->state, &net));
   PetscCall(CkNetGetBuffers(net, &n));
   PetscCall(CkStateGetArrays(dynamics->state, &weights, &running));
@@ -256,8 +269,8 @@ static PetscErrorCode EndEpoch(CkDynamics dynamics)
   ++dynamics->epoch;
   report.epoch = dynamics->epoch;
   report.step = dynamics->step;
-  report.loss = (double)(dynamics->loss_sum / dynamics->N);
-  report.error = net ? 1 - (double)dynamics->correct / (double)dynamics->N : NAN;
+  report.loss = (double)(dynamics->loss_sum / dynamics->seen);
+  report.error = net ? 1 - (double)dynamics->correct / (double)dynamics->seen : NAN;
   report.rate = dynamics->rate;
   report.seconds = dynamics->seconds;
   PetscCall(EvaluateTest(dynamics, &report.test_loss, &report.test_error));
@@ -268,24 +281,27 @@ static PetscErrorCode EndEpoch(CkDynamics dynamics)
 PetscErrorCode CkDynamicsStep(CkDynamics dynamics)
 {
   const double start = MPI_Wtime();
-  double       mean;
-  PetscInt     correct;
   CkBatch      batch;
+  CkUpdate     update;
 
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsSetUp(dynamics));
   if (dynamics->position == 0) PetscCall(BeginEpoch(dynamics));
   batch = (CkBatch){.n = PetscMin(dynamics->batch, dynamics->N - dynamics->position),
-                    .index = dynamics->order + dynamics->position,
-                    .mode = CK_TRAINING,
+                    .index = dynamics->order ? dynamics->order + dynamics->position : NULL,
+                    .mode = dynamics->mode,
                     .epoch = dynamics->epoch,
                     .step = dynamics->step,
-                    .replica = 0};
-  PetscCall(dynamics->type->step(dynamics, &batch, &mean, &correct));
+                    .replica = dynamics->replica};
+  dynamics->rate = CkScheduleRate(&dynamics->schedule, dynamics->step, dynamics->updates);
+  update = (CkUpdate){.n = batch.n, .time = dynamics->rate};
+  PetscCall(dynamics->type->step(dynamics, &batch, &update));
   PetscCall(UpdateRunningStatistics(dynamics));
   PetscCall(PublishPoint(dynamics));
-  dynamics->loss_sum += (long double)mean * batch.n;
-  dynamics->correct += correct;
+  dynamics->loss_sum += (long double)update.mean * update.n;
+  dynamics->correct += update.correct;
+  dynamics->seen += update.n;
+  dynamics->time += update.time;
   dynamics->position += batch.n;
   ++dynamics->step;
   dynamics->seconds += MPI_Wtime() - start;
@@ -341,26 +357,45 @@ PetscErrorCode CkDynamicsGetBatches(CkDynamics dynamics, PetscInt *batch, PetscI
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkDynamicsView(CkDynamics dynamics)
+PetscErrorCode CkDynamicsGetTime(CkDynamics dynamics, double *time)
 {
-  char text[256], steps[256] = "";
+  PetscFunctionBeginUser;
+  *time = dynamics->time;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsGetCost(CkDynamics dynamics, double *vectors, double *samples)
+{
+  const CkDynamicsType *type = dynamics->type;
+
+  PetscFunctionBeginUser;
+  PetscCheck(dynamics->setup, dynamics->comm, PETSC_ERR_ORDER, "Call CkDynamicsSetUp() first");
+  *vectors = 1 + (double)(type->countvectors ? type->countvectors(dynamics) : type->vectors);
+  *samples = (double)dynamics->N * (type->sampling == CK_SAMPLING_COUNT ? (double)dynamics->updates : 1);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsDescribe(CkDynamics dynamics, CkTable rows)
+{
+  const char *const samples[] = {"drawn", "whose noise is taken", "in full"};
+  const PetscBool   drawn = (PetscBool)(dynamics->type->sampling == CK_SAMPLING_DRAWN);
+  char              text[256];
 
   PetscFunctionBeginUser;
   PetscCheck(dynamics->setup, dynamics->comm, PETSC_ERR_ORDER, "Call CkDynamicsSetUp() first");
   PetscCall(dynamics->type->view(dynamics, text, sizeof(text)));
-  for (PetscInt i = 0; i < dynamics->nmilestones; ++i) {
-    const size_t used = strlen(steps);
-
-    PetscCall(PetscSNPrintf(steps + used, sizeof(steps) - used, "%s%" PetscInt_FMT, i ? "," : ", times factor after ",
-                            dynamics->milestones[i]));
-  }
-  PetscCall(PetscPrintf(dynamics->comm, "dynamics %s: %s, rate %g%s\n", dynamics->type->name, text,
-                        dynamics->first_rate, steps));
-  PetscCall(PetscPrintf(dynamics->comm,
-                        "%" PetscInt_FMT " epochs of %" PetscInt_FMT " updates with batches of %" PetscInt_FMT
-                        " from %" PetscInt_FMT " samples, %s replacement\n",
-                        dynamics->epochs, dynamics->updates, dynamics->batch, dynamics->N,
-                        dynamics->replacement ? "with" : "without"));
+  PetscCall(CkTableRow(rows, "dynamics",
+                       dynamics->mode == CK_TRAINING ? "gradients of training mode" : "gradients of evaluation mode",
+                       "%s: %s", dynamics->type->name, text));
+  CkScheduleFormat(&dynamics->schedule, text, sizeof(text));
+  PetscCall(CkTableRow(rows, "learning rate", "", "%s", text));
+  PetscCall(CkTableRow(rows, "epochs", "",
+                       "%" PetscInt_FMT " of %" PetscInt_FMT " update%s each, batches of %" PetscInt_FMT " %s%s",
+                       dynamics->epochs, dynamics->updates, dynamics->updates == 1 ? "" : "s", dynamics->batch,
+                       samples[dynamics->type->sampling],
+                       !drawn                  ? ""
+                       : dynamics->replacement ? " with replacement"
+                                               : " without replacement"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

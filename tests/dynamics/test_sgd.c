@@ -1,60 +1,8 @@
-#include "testing.h"
-#include <clarkia/dynamics.h>
-#include <clarkia/random.h>
+#include "landscape.h"
 #include <float.h>
 #include <stdlib.h>
 
 /* Stochastic gradient descent on landscapes, where the path is known in closed form. */
-
-enum { D = 3, N = 10 };
-
-static const double H[D * D] = {1, 0.5, 0, 0.5, 2, -0.25, 0, -0.25, 4};
-static const double x0[D] = {1, -2, 0.5};
-
-/* xi [n x D] with a mean that is not zero. */
-static void draw_xi(PetscInt n, double xi[])
-{
-  const CkRandom stream = {.seed = 9, .purpose = CK_RANDOM_PROBE, .replica = 0, .step = 0};
-
-  CkRandomNormals(&stream, 0, (size_t)(n * D), xi);
-  for (PetscInt i = 0; i < n * D; ++i) xi[i] += 0.2;
-}
-
-static void set_point(CkLoss loss, const double point[])
-{
-  Vec      x;
-  PetscInt first, last;
-
-  OK(CkLossCreateVec(loss, &x));
-  OK(VecGetOwnershipRange(x, &first, &last));
-  for (PetscInt i = first; i < last; ++i) OK(VecSetValue(x, i, point[i], INSERT_VALUES));
-  OK(VecAssemblyBegin(x));
-  OK(VecAssemblyEnd(x));
-  OK(CkLossSetPoint(loss, x));
-  OK(VecDestroy(&x));
-}
-
-/* The quadratic ensemble of n samples at x0, and dynamics on it with these options. */
-static void create(MPI_Comm comm, PetscInt n, const char options[], CkLoss *loss, CkDynamics *dynamics)
-{
-  double *xi;
-
-  OK(CkLossRegisterOptions());
-  OK(CkDynamicsRegisterOptions());
-  OK(PetscOptionsClear(NULL));
-  OK(PetscOptionsInsertString(NULL, options));
-  OK(CkOptionsCheck());
-  OK(PetscMalloc1(n * D, &xi));
-  draw_xi(n, xi);
-  OK(CkLossCreate(comm, loss));
-  OK(CkLossSetFromOptions(*loss));
-  OK(CkLossSetQuadratic(*loss, D, n, H, xi));
-  OK(CkLossSetUp(*loss));
-  OK(PetscFree(xi));
-  set_point(*loss, x0);
-  OK(CkDynamicsCreate(*loss, NULL, dynamics));
-  OK(CkDynamicsSetFromOptions(*dynamics));
-}
 
 /* Statistics of many short runs say nothing about ranks. */
 static void only_on_one_rank(void)
@@ -63,30 +11,6 @@ static void only_on_one_rank(void)
 
   MPI_Comm_size(PETSC_COMM_WORLD, &size);
   if (size > 1) skip();
-}
-
-static void destroy(CkLoss *loss, CkDynamics *dynamics)
-{
-  OK(CkDynamicsDestroy(dynamics));
-  OK(CkLossDestroy(loss));
-}
-
-/* Mean gradient at x of the samples of a batch (NULL: of all). */
-static void gradient(PetscInt n, const PetscInt *index, const double xi[], const double x[], double g[])
-{
-  for (int i = 0; i < D; ++i) {
-    g[i] = 0;
-    for (int j = 0; j < D; ++j) g[i] += H[D * i + j] * x[j];
-    for (PetscInt k = 0; k < n; ++k) g[i] += xi[D * (index ? index[k] : k) + i] / (double)n;
-  }
-}
-
-static void compare(CkLoss loss, const double expected[], double tolerance)
-{
-  const double *x;
-
-  OK(CkLossGetPointArray(loss, &x));
-  for (int i = 0; i < D; ++i) assert_close(x[i], expected[i], tolerance, 1);
 }
 
 /* Full batch: x_{t+1} = (1 + mu)(1 - eta H) x_t - mu (1 - eta H) x_{t-1} (Nesterov) or, without it, x_{t+1} =
@@ -392,8 +316,7 @@ static void reports_and_marks(void **state)
 
 static void bad_numbers_are_user_errors(void **state)
 {
-  const char *const options[] = {"-dynamics_batch 11", "-dynamics_batch 2 -dynamics_nesterov",
-                                 "-dynamics_batch 1 -dynamics_epochs 2000000000"};
+  const char *const options[] = {"-dynamics_batch 11", "-dynamics_batch 1 -dynamics_epochs 2000000000"};
   CkLoss            loss;
   CkDynamics        dynamics;
 
@@ -407,9 +330,10 @@ static void bad_numbers_are_user_errors(void **state)
   OK(CkDynamicsDestroy(&dynamics));
   OK(CkDynamicsCreate(loss, NULL, &dynamics));
   assert_user_error(CkDynamicsSetType(dynamics, "sdg"));
-  OK(PetscOptionsInsertString(NULL, "-dynamics_schedule step"));
-  assert_user_error(CkDynamicsSetFromOptions(dynamics));
   destroy(&loss, &dynamics);
+  assert_refused("-dynamics_nesterov", "-dynamics_nesterov", "-dynamics_momentum");
+  assert_refused("-dynamics_dt 0.1", "-dynamics_dt", "sde");
+  assert_refused("-dynamics_temperature 1", "-dynamics_type sgd", "sgld");
 }
 
 /* A rate above 2 / lambda_max: the weights grow until they leave the range of numbers, and the run stops there. */

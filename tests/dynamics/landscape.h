@@ -1,0 +1,97 @@
+#pragma once
+#include "messages.h"
+#include <clarkia/dynamics.h>
+#include <clarkia/random.h>
+
+/* landscape.h: dynamics on an ensemble of quadratics, where paths are known in closed form. */
+
+enum { D = 3, N = 10 };
+
+static const double H[D * D] = {1, 0.5, 0, 0.5, 2, -0.25, 0, -0.25, 4};
+static const double x0[D] = {1, -2, 0.5};
+
+/* xi [n x D] with a mean that is not zero. */
+static inline void draw_xi(PetscInt n, double xi[])
+{
+  const CkRandom stream = {.seed = 9, .purpose = CK_RANDOM_PROBE, .replica = 0, .step = 0};
+
+  CkRandomNormals(&stream, 0, (size_t)(n * D), xi);
+  for (PetscInt i = 0; i < n * D; ++i) xi[i] += 0.2;
+}
+
+static inline void set_point(CkLoss loss, const double point[])
+{
+  Vec      x;
+  PetscInt first, last;
+
+  OK(CkLossCreateVec(loss, &x));
+  OK(VecGetOwnershipRange(x, &first, &last));
+  for (PetscInt i = first; i < last; ++i) OK(VecSetValue(x, i, point[i], INSERT_VALUES));
+  OK(VecAssemblyBegin(x));
+  OK(VecAssemblyEnd(x));
+  OK(CkLossSetPoint(loss, x));
+  OK(VecDestroy(&x));
+}
+
+/* The quadratic ensemble of n samples at x0, with these options. */
+static inline void create_loss(MPI_Comm comm, PetscInt n, const char options[], CkLoss *loss)
+{
+  double *xi;
+
+  OK(CkLossRegisterOptions());
+  OK(CkDynamicsRegisterOptions());
+  OK(PetscOptionsClear(NULL));
+  OK(PetscOptionsInsertString(NULL, options));
+  OK(CkOptionsCheck());
+  OK(PetscMalloc1(n * D, &xi));
+  draw_xi(n, xi);
+  OK(CkLossCreate(comm, loss));
+  OK(CkLossSetFromOptions(*loss));
+  OK(CkLossSetQuadratic(*loss, D, n, H, xi));
+  OK(CkLossSetUp(*loss));
+  OK(PetscFree(xi));
+  set_point(*loss, x0);
+}
+
+/* The same, and dynamics on it. */
+static inline void create(MPI_Comm comm, PetscInt n, const char options[], CkLoss *loss, CkDynamics *dynamics)
+{
+  create_loss(comm, n, options, loss);
+  OK(CkDynamicsCreate(*loss, NULL, dynamics));
+  OK(CkDynamicsSetFromOptions(*dynamics));
+}
+
+static inline void destroy(CkLoss *loss, CkDynamics *dynamics)
+{
+  OK(CkDynamicsDestroy(dynamics));
+  OK(CkLossDestroy(loss));
+}
+
+/* Mean gradient at x of the samples of a batch (NULL: of all). */
+static inline void gradient(PetscInt n, const PetscInt *index, const double xi[], const double x[], double g[])
+{
+  for (int i = 0; i < D; ++i) {
+    g[i] = 0;
+    for (int j = 0; j < D; ++j) g[i] += H[D * i + j] * x[j];
+    for (PetscInt k = 0; k < n; ++k) g[i] += xi[D * (index ? index[k] : k) + i] / (double)n;
+  }
+}
+
+static inline void compare(CkLoss loss, const double expected[], double tolerance)
+{
+  const double *x;
+
+  OK(CkLossGetPointArray(loss, &x));
+  for (int i = 0; i < D; ++i) assert_close(x[i], expected[i], tolerance, 1);
+}
+
+/* Dynamics that cannot be made of these options: the message holds both words. */
+#define assert_refused(options, word, other)                                                                           \
+  do {                                                                                                                 \
+    CkLoss     refused_loss_;                                                                                          \
+    CkDynamics refused_;                                                                                               \
+    create_loss(PETSC_COMM_WORLD, N, options, &refused_loss_);                                                         \
+    OK(CkDynamicsCreate(refused_loss_, NULL, &refused_));                                                              \
+    assert_message(CkDynamicsSetFromOptions(refused_), word, other);                                                   \
+    destroy(&refused_loss_, &refused_);                                                                                \
+  } while (0)

@@ -29,6 +29,10 @@ PetscErrorCode CkFileCommit(CkFile file);
 PetscErrorCode CkFileDestroy(CkFile *file);
 PetscErrorCode CkFileGetName(CkFile file, const char **name); /* the final name; owned by the file; not collective */
 
+/* Gives a closed file, that is on the disk then, another name in the same folder at once; one that stands there is
+   replaced. */
+PetscErrorCode CkFileRename(MPI_Comm comm, const char from[], const char to[]);
+
 /* Notes a file that this run reads (nothing happens if it is no regular file); not collective. Options
    of kind CK_OPTION_FILE do so by themselves; what a run has written itself it may read and write again. */
 void CkFileNoteInput(const char path[]);
@@ -71,6 +75,11 @@ PetscErrorCode CkFileList(CkFile file, const char path[], PetscInt *n, char ***n
  */
 PetscErrorCode CkFileCreateDataset(CkFile file, const char path[], CkType type, int rank, const PetscInt64 shape[],
                                    const char units[], const char description[]);
+/* As before, but the numbers lie in pieces of the shape `chunk`, the first axis has no limit, and rows that are not
+   written before CkFileCommit() may be by CkFileUpdateBox(). CkFileCommit() takes the room of all rows on the disk,
+   where the file system can: a disk too full shows then and not later. After all datasets of the other kind. */
+PetscErrorCode CkFileCreateGrowing(CkFile file, const char path[], CkType type, int rank, const PetscInt64 shape[],
+                                   const PetscInt64 chunk[], const char units[], const char description[]);
 /* type is the smallest that holds the stored one; text, compound, complex and long double are user errors. */
 PetscErrorCode CkFileGetDataset(CkFile file, const char path[], CkType *type, int *rank, PetscInt64 shape[CK_MAX_RANK]);
 /* Writes or reads rows first .. first+count of the first axis (all of the others); ranks may have count 0.
@@ -81,6 +90,23 @@ PetscErrorCode CkFileWriteRows(CkFile file, const char path[], CkType type, Pets
                                const void *data);
 PetscErrorCode CkFileReadRows(CkFile file, const char path[], CkType type, PetscInt64 first, PetscInt64 count,
                               void *data);
+/* Numbers start[i] .. start[i] + count[i] of each axis i; ranks may ask for different boxes, or for none (a count of
+   0). data: [count[0] x count[1] x ..], row-major; converted as by CkFileReadRows(). */
+PetscErrorCode CkFileReadBox(CkFile file, const char path[], CkType type, const PetscInt64 start[],
+                             const PetscInt64 count[], void *data);
+
+/*
+  A committed file that is opened for update takes numbers in its datasets and nothing else: since names, shapes and
+  places stay as they are, a run that is killed in between leaves a file that can be read. What fails here leaves the
+  file open and standing.
+*/
+PetscErrorCode CkFileOpenUpdate(MPI_Comm comm, const char name[], CkFile *file);
+/* type: that of the dataset; box and data as in CkFileReadBox(). Handed to the operating system on return: a signal
+   takes none of it back. */
+PetscErrorCode CkFileUpdateBox(CkFile file, const char path[], CkType type, const PetscInt64 start[],
+                               const PetscInt64 count[], const void *data);
+PetscErrorCode CkFileSync(CkFile file); /* to the disk: a power failure takes nothing of what was written before */
+
 /* Whole dataset from rank 0's array (elsewhere data may be NULL), or to every rank's array. */
 PetscErrorCode CkFileWriteAll(CkFile file, const char path[], CkType type, int rank, const PetscInt64 shape[],
                               const void *data, const char units[], const char description[]);

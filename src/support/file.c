@@ -84,6 +84,7 @@ static PetscErrorCode FileAbandon(CkFile file, PetscErrorCode ierr)
   int error = 0;
 
   PetscFunctionBeginUser;
+  file->growing = 0; /* what is closed now needs none of it */
   if (file->temporary) {
     if (file->rank == 0) (void)truncate(file->temporary, 0); /* room for what closing will write */
     if (file->id >= 0) PetscCall(CkFileOccupyMetadata(file, &error));
@@ -179,15 +180,20 @@ PetscErrorCode CkFileCheckOpen(CkFile file, PetscBool writing)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-void CkFileFolder(CkFile file, char folder[PETSC_MAX_PATH_LEN])
+static void FolderOf(const char name[], char folder[PETSC_MAX_PATH_LEN])
 {
   char *slash;
 
-  (void)PetscStrncpy(folder, file->name, PETSC_MAX_PATH_LEN);
+  (void)PetscStrncpy(folder, name, PETSC_MAX_PATH_LEN);
   slash = strrchr(folder, '/');
   if (!slash) (void)PetscStrncpy(folder, ".", PETSC_MAX_PATH_LEN);
   else if (slash == folder) slash[1] = '\0';
   else *slash = '\0';
+}
+
+void CkFileFolder(CkFile file, char folder[PETSC_MAX_PATH_LEN])
+{
+  FolderOf(file->name, folder);
 }
 
 /* Rank 0: can the file be put there? */
@@ -245,12 +251,12 @@ static hid_t ParallelAccess(MPI_Comm comm, PetscBool writing)
   return access;
 }
 
-hid_t CkFileOpenParallel(MPI_Comm comm, const char name[])
+hid_t CkFileOpenParallel(MPI_Comm comm, const char name[], PetscBool writing)
 {
-  hid_t access = ParallelAccess(comm, PETSC_FALSE), id;
+  hid_t access = ParallelAccess(comm, writing), id;
 
   if (access < 0) return access;
-  id = H5Fopen(name, H5F_ACC_RDONLY, access);
+  id = H5Fopen(name, writing ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access);
   (void)H5Pclose(access);
   return id;
 }
@@ -326,7 +332,7 @@ static void CheckSource(CkFile file, CkVerdict *verdict)
   }
 }
 
-PetscErrorCode CkFileOpen(MPI_Comm comm, const char name[], CkFile *file)
+static PetscErrorCode FileOpen(MPI_Comm comm, const char name[], PetscBool writing, CkFile *file)
 {
   CkVerdict verdict = {0};
   CkFile    f;
@@ -335,9 +341,10 @@ PetscErrorCode CkFileOpen(MPI_Comm comm, const char name[], CkFile *file)
   *file = NULL;
   PetscCall(FileNew(comm, name, &f));
   *file = f;
+  f->update = writing;
   if (f->rank == 0) CheckSource(f, &verdict);
   PetscCall(CkFileConclude(f, &verdict));
-  f->id = CkFileOpenParallel(f->comm, name);
+  f->id = CkFileOpenParallel(f->comm, name, writing);
   if (f->id < 0) {
     CkFileFailHDF5(f, NULL, &verdict, PETSC_ERR_FILE_READ, "cannot be opened; truncated or damaged?");
   }
@@ -345,7 +352,21 @@ PetscErrorCode CkFileOpen(MPI_Comm comm, const char name[], CkFile *file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A dataset some rows of which nobody wrote would hold whatever the disk held. */
+PetscErrorCode CkFileOpen(MPI_Comm comm, const char name[], CkFile *file)
+{
+  PetscFunctionBeginUser;
+  PetscCall(FileOpen(comm, name, PETSC_FALSE, file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkFileOpenUpdate(MPI_Comm comm, const char name[], CkFile *file)
+{
+  PetscFunctionBeginUser;
+  PetscCall(FileOpen(comm, name, PETSC_TRUE, file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A dataset some rows of which nobody wrote would hold whatever the disk held; of one that grows they come later. */
 static PetscErrorCode CheckComplete(CkFile file)
 {
   PetscInt64 *written;
@@ -357,6 +378,7 @@ static PetscErrorCode CheckComplete(CkFile file)
   for (PetscInt i = 0; i < file->n_datasets; ++i) {
     const CkFileDataset *dataset = &file->datasets[i];
 
+    if (dataset->growing) continue;
     PetscCheck(written[i] == dataset->rows, file->comm, PETSC_ERR_ORDER,
                "%s:%s: %" PetscInt64_FMT " rows written of %" PetscInt64_FMT, file->name, dataset->path, written[i],
                dataset->rows);
@@ -369,7 +391,7 @@ static PetscErrorCode CheckComplete(CkFile file)
 static PetscErrorCode Verify(CkFile file)
 {
   CkVerdict   verdict = {0};
-  const hid_t id = CkFileOpenParallel(file->comm, file->temporary);
+  const hid_t id = CkFileOpenParallel(file->comm, file->temporary, PETSC_FALSE);
 
   PetscFunctionBeginUser;
   if (id < 0) CkFileFailHDF5(file, NULL, &verdict, PETSC_ERR_FILE_WRITE, "cannot be read back; disk full?");
@@ -393,19 +415,31 @@ static int SyncPath(const char path[], int flags)
 }
 
 /* Rank 0: file to the disk, name in place, folder to the disk. */
-static void Publish(CkFile file, CkVerdict *verdict)
+static void Publish(const char from[], const char to[], CkVerdict *verdict)
 {
   char folder[PETSC_MAX_PATH_LEN];
 
-  CkFileFolder(file, folder);
-  if (SyncPath(file->temporary, O_RDWR)) {
-    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_WRITE, "fsync: %s", strerror(errno));
-  } else if (rename(file->temporary, file->name)) {
-    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_WRITE, "cannot be renamed from %s: %s", file->temporary,
-               strerror(errno));
+  FolderOf(to, folder);
+  if (SyncPath(from, O_RDWR)) {
+    CkVerdictFail(verdict, PETSC_ERR_FILE_WRITE, "%s: fsync: %s", to, strerror(errno));
+  } else if (rename(from, to)) {
+    CkVerdictFail(verdict, PETSC_ERR_FILE_WRITE, "%s: cannot be renamed from %s: %s", to, from, strerror(errno));
   } else if (SyncPath(folder, O_RDONLY | O_DIRECTORY)) {
-    CkFileFail(file, NULL, verdict, PETSC_ERR_FILE_WRITE, "fsync of folder %s: %s", folder, strerror(errno));
+    CkVerdictFail(verdict, PETSC_ERR_FILE_WRITE, "%s: fsync of folder %s: %s", to, folder, strerror(errno));
   }
+}
+
+PetscErrorCode CkFileRename(MPI_Comm comm, const char from[], const char to[])
+{
+  CkVerdict   verdict = {0};
+  PetscMPIInt rank;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Barrier(comm)); /* nobody has it open any more */
+  if (rank == 0) Publish(from, to, &verdict);
+  PetscCall(CkCheckVerdict(comm, &verdict));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Metadata to the disk, file closed. */
@@ -436,7 +470,7 @@ PetscErrorCode CkFileCommit(CkFile file)
   PetscCall(CheckComplete(file));
   PetscCall(FlushAndClose(file));
   PetscCall(Verify(file));
-  if (file->rank == 0) Publish(file, &verdict);
+  if (file->rank == 0) Publish(file->temporary, file->name, &verdict);
   PetscCall(CkFileConclude(file, &verdict));
   CkFileForgetTemporary(file->temporary);
   PetscCall(PetscFree(file->temporary));

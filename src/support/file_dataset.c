@@ -188,16 +188,23 @@ PetscErrorCode CkFileGetDataset(CkFile file, const char path[], CkType *type, in
 
 /* ---- creation ---- */
 
-static hid_t CreateDataset(hid_t id, const char path[], CkType type, int rank, const PetscInt64 shape[])
+/* chunk: NULL, or the shape of the pieces in which the numbers lie; then the first axis may grow. */
+static hid_t CreateDataset(hid_t id, const char path[], CkType type, int rank, const PetscInt64 shape[],
+                           const PetscInt64 chunk[])
 {
-  hsize_t dims[CK_MAX_RANK];
+  hsize_t dims[CK_MAX_RANK], limits[CK_MAX_RANK], pieces[CK_MAX_RANK];
   hid_t   space, create = H5Pcreate(H5P_DATASET_CREATE), link = H5Pcreate(H5P_LINK_CREATE), dataset = H5I_INVALID_HID;
 
-  for (int i = 0; i < rank; ++i) dims[i] = (hsize_t)shape[i];
-  space = H5Screate_simple(rank, dims, NULL);
+  for (int i = 0; i < rank; ++i) {
+    dims[i] = limits[i] = (hsize_t)shape[i];
+    pieces[i] = chunk ? (hsize_t)chunk[i] : 0;
+  }
+  limits[0] = chunk ? H5S_UNLIMITED : dims[0];
+  space = H5Screate_simple(rank, dims, limits);
   /* no fill values: CkFileCommit() sees to it that every row is written; no times: same content, same bytes */
-  if (space >= 0 && create >= 0 && link >= 0 && H5Pset_fill_time(create, H5D_FILL_TIME_NEVER) >= 0 &&
-      H5Pset_obj_track_times(create, false) >= 0 && H5Pset_create_intermediate_group(link, 1) >= 0) {
+  if (space >= 0 && create >= 0 && link >= 0 && (!chunk || H5Pset_chunk(create, rank, pieces) >= 0) &&
+      H5Pset_fill_time(create, H5D_FILL_TIME_NEVER) >= 0 && H5Pset_obj_track_times(create, false) >= 0 &&
+      H5Pset_create_intermediate_group(link, 1) >= 0) {
     dataset = H5Dcreate2(id, path, TypeStored(type), space, link, create, H5P_DEFAULT);
   }
   if (space >= 0) (void)H5Sclose(space);
@@ -207,7 +214,7 @@ static hid_t CreateDataset(hid_t id, const char path[], CkType type, int rank, c
 }
 
 /* With the place of its numbers in the file, which parallel HDF5 fixes at creation. */
-static PetscErrorCode AddDataset(CkFile file, const char path[], PetscInt64 rows, hid_t id)
+static PetscErrorCode AddDataset(CkFile file, const char path[], PetscInt64 rows, PetscBool growing, hid_t id)
 {
   CkFileDataset *dataset;
 
@@ -220,13 +227,15 @@ static PetscErrorCode AddDataset(CkFile file, const char path[], PetscInt64 rows
   PetscCall(PetscStrallocpy(path, &dataset->path));
   dataset->rows = rows;
   dataset->written = 0;
+  dataset->growing = growing;
   dataset->offset = H5Dget_offset(id);
   dataset->bytes = dataset->offset == HADDR_UNDEF ? 0 : H5Dget_storage_size(id);
+  if (growing) file->growing += (double)H5Dget_storage_size(id);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkFileCreateDataset(CkFile file, const char path[], CkType type, int rank, const PetscInt64 shape[],
-                                   const char units[], const char description[])
+static PetscErrorCode NewDataset(CkFile file, const char path[], CkType type, int rank, const PetscInt64 shape[],
+                                 const PetscInt64 chunk[], const char units[], const char description[])
 {
   CkVerdict verdict = {0};
   double    bytes = (double)CkTypeSize(type);
@@ -242,9 +251,9 @@ PetscErrorCode CkFileCreateDataset(CkFile file, const char path[], CkType type, 
     bytes *= (double)shape[i];
   }
   PetscCall(CkFileCheckSpace(file, bytes));
-  dataset = CreateDataset(file->id, path, type, rank, shape);
+  dataset = CreateDataset(file->id, path, type, rank, shape, chunk);
   if (dataset < 0) CkFileFailHDF5(file, path, &verdict, PETSC_ERR_FILE_WRITE, "cannot be created");
-  else PetscCall(AddDataset(file, path, shape[0], dataset));
+  else PetscCall(AddDataset(file, path, shape[0], (PetscBool)(chunk != NULL), dataset));
   if (dataset >= 0 && H5Dclose(dataset) < 0) {
     CkFileFailHDF5(file, path, &verdict, PETSC_ERR_FILE_WRITE, "cannot be closed");
   }
@@ -252,6 +261,24 @@ PetscErrorCode CkFileCreateDataset(CkFile file, const char path[], CkType type, 
   file->reserved += bytes;
   PetscCall(CkFileWriteString(file, path, "units", units));
   PetscCall(CkFileWriteString(file, path, "description", description));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkFileCreateDataset(CkFile file, const char path[], CkType type, int rank, const PetscInt64 shape[],
+                                   const char units[], const char description[])
+{
+  PetscFunctionBeginUser;
+  PetscCheck(file->growing == 0, PETSC_COMM_SELF, PETSC_ERR_ORDER, "%s:%s: datasets that grow come last", file->name,
+             path);
+  PetscCall(NewDataset(file, path, type, rank, shape, NULL, units, description));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkFileCreateGrowing(CkFile file, const char path[], CkType type, int rank, const PetscInt64 shape[],
+                                   const PetscInt64 chunk[], const char units[], const char description[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(NewDataset(file, path, type, rank, shape, chunk, units, description));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -318,18 +345,14 @@ static H5T_conv_ret_t RefuseInexact(H5T_conv_except_t what, hid_t from, hid_t to
   return *(PetscBool *)context ? H5T_CONV_ABORT : H5T_CONV_UNHANDLED;
 }
 
-static herr_t TransferRows(Transfer *t, const CkFileDatasetHandle *dataset, PetscInt64 first, PetscInt64 count,
+static herr_t TransferPart(Transfer *t, const CkFileDatasetHandle *dataset, const hsize_t start[], const hsize_t n[],
                            PetscBool *inexact)
 {
-  hsize_t start[CK_MAX_RANK] = {0}, n[CK_MAX_RANK];
-  herr_t  status = -1;
+  herr_t status = -1;
 
   t->dataset = dataset->id;
   t->rank = dataset->rank;
   t->settings = H5Pcreate(H5P_DATASET_XFER);
-  for (int i = 1; i < dataset->rank; ++i) n[i] = (hsize_t)dataset->shape[i];
-  start[0] = (hsize_t)first;
-  n[0] = (hsize_t)count;
   *inexact = PETSC_FALSE;
   if (t->settings >= 0 && H5Pset_dxpl_mpio(t->settings, H5FD_MPIO_INDEPENDENT) >= 0 &&
       H5Pset_type_conv_cb(t->settings, RefuseInexact, inexact) >= 0) {
@@ -337,6 +360,34 @@ static herr_t TransferRows(Transfer *t, const CkFileDatasetHandle *dataset, Pets
   }
   if (t->settings >= 0) (void)H5Pclose(t->settings);
   return status;
+}
+
+static herr_t TransferRows(Transfer *t, const CkFileDatasetHandle *dataset, PetscInt64 first, PetscInt64 count,
+                           PetscBool *inexact)
+{
+  hsize_t start[CK_MAX_RANK] = {0}, n[CK_MAX_RANK];
+
+  for (int i = 1; i < dataset->rank; ++i) n[i] = (hsize_t)dataset->shape[i];
+  start[0] = (hsize_t)first;
+  n[0] = (hsize_t)count;
+  return TransferPart(t, dataset, start, n, inexact);
+}
+
+herr_t CkFileTransferBox(CkFile file, const CkFileDatasetHandle *dataset, PetscBool writing, CkType type,
+                         const PetscInt64 start[], const PetscInt64 count[], void *data, PetscBool *inexact)
+{
+  Transfer t = {.direction = writing ? WRITE : READ,
+                .memory = CkTypeMemory(type),
+                .size = CkTypeSize(type),
+                .piece = file->piece,
+                .data = data};
+  hsize_t  first[CK_MAX_RANK], n[CK_MAX_RANK];
+
+  for (int i = 0; i < dataset->rank; ++i) {
+    first[i] = (hsize_t)start[i];
+    n[i] = (hsize_t)count[i];
+  }
+  return TransferPart(&t, dataset, first, n, inexact);
 }
 
 static PetscInt64 RowNumbers(const CkFileDatasetHandle *dataset)

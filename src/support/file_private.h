@@ -18,7 +18,8 @@ typedef struct {
 typedef struct {
   char      *path;
   PetscInt64 rows, written; /* written: by this rank */
-  haddr_t    offset;        /* of the first byte in the file */
+  PetscBool  growing;       /* in pieces, rows may be written later */
+  haddr_t    offset;        /* of the first byte in the file; pieces: undefined */
   hsize_t    bytes;
 } CkFileDataset;
 
@@ -28,8 +29,10 @@ struct _p_CkFile {
   hid_t          id;        /* H5I_INVALID_HID: closed */
   char          *name;      /* final name */
   char          *temporary; /* NULL when reading */
+  double         growing;   /* bytes of datasets whose rows come later */
   double         reserved;  /* bytes of datasets created and not yet written */
   size_t         piece;     /* largest transfer, bytes */
+  PetscBool      update;    /* opened by CkFileOpenUpdate() */
   PetscBool      damaged;   /* HDF5 failed to flush or to close it */
   PetscInt       n_records, room_records, n_datasets, room_datasets;
   CkFileRecord  *records;
@@ -62,7 +65,8 @@ PetscErrorCode CkFileCheckSpace(CkFile file, double bytes);
 #define CK_FILE_BLOCK_BYTES 16384 /* unit in which metadata take room */
 /* Collective: makes the metadata so far take their room on the disk; error: 0 or errno, the same on all ranks. */
 PetscErrorCode CkFileOccupyMetadata(CkFile file, int *error);
-hid_t          CkFileOpenParallel(MPI_Comm comm, const char name[]); /* read-only; negative on failure */
+/* For reading, or writing of rows alone; negative on failure. */
+hid_t CkFileOpenParallel(MPI_Comm comm, const char name[], PetscBool writing);
 
 /* Names in messages: "file.h5:/path". */
 void CkFileFail(CkFile file, const char path[], CkVerdict *verdict, PetscErrorCode code, const char format[], ...)
@@ -73,6 +77,9 @@ hid_t     CkTypeMemory(CkType type); /* HDF5's native type; not owned */
 PetscBool CkFilePathExists(hid_t id, const char path[]);
 void      CkFileOpenDataset(CkFile file, hid_t id, const char path[], CkVerdict *verdict, CkFileDatasetHandle *dataset);
 void      CkFileCloseDataset(CkFileDatasetHandle *dataset);
+/* Rank-local: numbers start[i] .. start[i] + count[i] of every axis. */
+herr_t CkFileTransferBox(CkFile file, const CkFileDatasetHandle *dataset, PetscBool writing, CkType type,
+                         const PetscInt64 start[], const PetscInt64 count[], void *data, PetscBool *inexact);
 /* Rank-local: re-reads rows or attribute and compares the checksum. id: the file, open for reading. */
 void           CkFileVerifyRows(CkFile file, hid_t id, const CkFileRecord *record, CkVerdict *verdict);
 void           CkFileVerifyAttribute(CkFile file, hid_t id, const CkFileRecord *record, CkVerdict *verdict);

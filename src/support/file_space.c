@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* fallocate */
 #include <clarkia/progress.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -102,6 +103,17 @@ static off_t MetadataBound(hid_t id)
   return (off_t)(size + 2 * CK_FILE_BLOCK_BYTES);
 }
 
+/* Blocks for the rows that come later, wherever they lie. A file system that cannot reserve tells when it is written
+   to. 0 or errno. */
+static int OccupyGrowing(CkFile file, int descriptor, off_t metadata)
+{
+  double bytes = file->growing + (double)metadata + RESERVE_BYTES;
+
+  for (PetscInt i = 0; i < file->n_datasets; ++i) bytes += (double)file->datasets[i].bytes;
+  if (fallocate(descriptor, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0) return 0;
+  return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
+}
+
 PetscErrorCode CkFileOccupyMetadata(CkFile file, int *error)
 {
   off_t behind = 0;
@@ -117,6 +129,7 @@ PetscErrorCode CkFileOccupyMetadata(CkFile file, int *error)
     if (!*error && behind < 0) *error = EIO;
     if (file->n_datasets == 0) behind = PetscMax(behind, RESERVE_BYTES);
     if (!*error) *error = OccupyBetweenDatasets(file, descriptor, behind);
+    if (!*error && file->growing > 0) *error = OccupyGrowing(file, descriptor, behind);
     if (descriptor >= 0 && close(descriptor) && !*error) *error = errno;
   }
   PetscCallMPI(MPI_Bcast(error, 1, MPI_INT, 0, file->comm));

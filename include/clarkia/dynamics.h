@@ -47,14 +47,27 @@ PetscErrorCode CkDynamicsSetMonitor(CkDynamics dynamics,
                                     PetscErrorCode (*monitor)(CkDynamics, const CkEpochReport *, void *),
                                     void *context);
 /* CkDynamicsRun() calls mark(dynamics, fraction, context) on all ranks once update number round(fraction * updates of
- * the run) is done; fractions[n] in 0 .. 1 are copied. */
+ * the run) is done; fractions[n] in 0 .. 1 are copied; once. */
 PetscErrorCode CkDynamicsSetMarks(CkDynamics dynamics, PetscInt n, const double fractions[],
                                   PetscErrorCode (*mark)(CkDynamics, double, void *), void *context);
+/* Something to be done between updates, up to 8 of them. next(context, from): the number of updates, at least `from`,
+ * at which it is to be done next, the same on all ranks; PETSC_MAX_INT: never again. act(dynamics, context) is called
+ * on all ranks when so many are done; by CkDynamicsRun() alone, after the monitor, in the order of these calls. 0:
+ * before the first update. */
+PetscErrorCode CkDynamicsAddWatch(CkDynamics dynamics, PetscInt (*next)(void *context, PetscInt from),
+                                  PetscErrorCode (*act)(CkDynamics, void *), void *context);
+/* The least number of updates beyond those done at which anything must happen: a watch, the end of an epoch or of the
+ * run. Until then updates may be done in any manner that leads to the same numbers. */
+PetscErrorCode CkDynamicsGetNextStop(CkDynamics dynamics, PetscInt *step);
+/* pause(dynamics, context) is called on all ranks by CkDynamicsRun() as often as may be between updates, at the least
+ * once an epoch, after everything else that is due; it may look at the clock or at signals, write, and return an error
+ * that ends the run. */
+PetscErrorCode CkDynamicsSetPause(CkDynamics dynamics, PetscErrorCode (*pause)(CkDynamics, void *), void *context);
 /* Checks the numbers against the loss; user errors: batch larger than the data, more updates than can be counted. */
 PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics);
 /* One update. User error where the loss or a weight is no longer finite: it names epoch, update and batch. */
 PetscErrorCode CkDynamicsStep(CkDynamics dynamics);
-/* Up to the end of -dynamics_epochs epochs, counted from the first. */
+/* Up to the end of -dynamics_epochs epochs, counted from the first; from wherever it stands. */
 PetscErrorCode CkDynamicsRun(CkDynamics dynamics);
 /* Epochs finished, epochs of the run, updates done; each may be NULL. */
 PetscErrorCode CkDynamicsGetProgress(CkDynamics dynamics, PetscInt *epoch, PetscInt *epochs, PetscInt *step);

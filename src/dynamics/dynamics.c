@@ -130,18 +130,6 @@ PetscErrorCode CkDynamicsSetMonitor(CkDynamics dynamics,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkDynamicsSetMarks(CkDynamics dynamics, PetscInt n, const double fractions[],
-                                  PetscErrorCode (*mark)(CkDynamics, double, void *), void *context)
-{
-  PetscFunctionBeginUser;
-  PetscCheck(n >= 0 && n <= CK_MAX_MARKS, dynamics->comm, PETSC_ERR_ARG_SIZ, "At most %d marks", CK_MAX_MARKS);
-  PetscCall(PetscArraycpy(dynamics->marks, fractions, n));
-  dynamics->nmarks = n;
-  dynamics->mark = mark;
-  dynamics->mark_context = context;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics)
 {
   PetscInt64 total;
@@ -170,8 +158,8 @@ PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The samples of the epoch that begins, in order: functions of seed and epoch alone. */
-static PetscErrorCode DrawOrder(CkDynamics dynamics)
+/* Functions of seed and epoch alone. */
+PetscErrorCode CkDynamicsDrawOrder(CkDynamics dynamics)
 {
   const CkRandom stream = {.seed = dynamics->seed,
                            .purpose = CK_RANDOM_SHUFFLE,
@@ -196,7 +184,7 @@ static PetscErrorCode DrawOrder(CkDynamics dynamics)
 static PetscErrorCode BeginEpoch(CkDynamics dynamics)
 {
   PetscFunctionBeginUser;
-  PetscCall(DrawOrder(dynamics));
+  PetscCall(CkDynamicsDrawOrder(dynamics));
   dynamics->loss_sum = 0;
   dynamics->correct = dynamics->seen = 0;
   dynamics->seconds = 0;
@@ -221,14 +209,13 @@ static PetscErrorCode UpdateRunningStatistics(CkDynamics dynamics)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The loss and the state follow x. */
-static PetscErrorCode PublishPoint(CkDynamics dynamics)
+PetscErrorCode CkDynamicsPublish(CkDynamics dynamics, Vec at)
 {
   const double *x;
   double       *weights, *running;
 
   PetscFunctionBeginUser;
-  PetscCall(CkLossSetPoint(dynamics->loss, dynamics->x));
+  PetscCall(CkLossSetPoint(dynamics->loss, at));
   if (!dynamics->state) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CkLossGetPointArray(dynamics->loss, &x));
   PetscCall(CkStateGetArrays(dynamics->state, &weights, &running));
@@ -297,7 +284,7 @@ PetscErrorCode CkDynamicsStep(CkDynamics dynamics)
   update = (CkUpdate){.n = batch.n, .time = dynamics->rate};
   PetscCall(dynamics->type->step(dynamics, &batch, &update));
   PetscCall(UpdateRunningStatistics(dynamics));
-  PetscCall(PublishPoint(dynamics));
+  PetscCall(CkDynamicsPublish(dynamics, dynamics->x));
   dynamics->loss_sum += (long double)update.mean * update.n;
   dynamics->correct += update.correct;
   dynamics->seen += update.n;
@@ -306,36 +293,6 @@ PetscErrorCode CkDynamicsStep(CkDynamics dynamics)
   ++dynamics->step;
   dynamics->seconds += MPI_Wtime() - start;
   if (dynamics->position == dynamics->N) PetscCall(EndEpoch(dynamics));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Calls the marks that fall on this number of updates. */
-static PetscErrorCode CallMarks(CkDynamics dynamics, PetscInt total)
-{
-  PetscFunctionBeginUser;
-  for (PetscInt i = 0; i < dynamics->nmarks; ++i) {
-    if ((PetscInt)llround(dynamics->marks[i] * (double)total) != dynamics->step) continue;
-    PetscCall(dynamics->mark(dynamics, dynamics->marks[i], dynamics->mark_context));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CkDynamicsRun(CkDynamics dynamics)
-{
-  CkProgress progress;
-  PetscInt   total;
-
-  PetscFunctionBeginUser;
-  PetscCall(CkDynamicsSetUp(dynamics));
-  total = dynamics->updates * dynamics->epochs; /* CkDynamicsSetUp() has checked that it fits */
-  PetscCall(CkProgressCreate(dynamics->comm, "training", "updates", (double)total, &progress));
-  if (dynamics->step == 0) PetscCall(CallMarks(dynamics, total));
-  while (dynamics->step < total) {
-    PetscCall(CkDynamicsStep(dynamics));
-    PetscCall(CallMarks(dynamics, total));
-    PetscCall(CkProgressUpdate(progress, (double)dynamics->step));
-  }
-  PetscCall(CkProgressDestroy(&progress));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

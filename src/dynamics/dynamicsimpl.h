@@ -1,4 +1,5 @@
 #pragma once
+#include "keeper.h"
 #include "schedule.h"
 #include <clarkia/dynamics.h>
 
@@ -34,9 +35,19 @@ typedef struct {
   PetscErrorCode (*view)(CkDynamics dynamics, char text[], size_t length); /* its numbers, in one line */
   PetscErrorCode (*destroy)(CkDynamics dynamics);
   PetscInt (*countvectors)(CkDynamics dynamics); /* NULL: vectors */
+  /* Hands to the keeper all that the next updates depend on, beside x and the numbers below; called between two
+     updates, once for each replica; dynamics->x is there. NULL: nothing. */
+  PetscErrorCode (*keep)(CkDynamics dynamics, CkKeeper keeper);
 } CkDynamicsType;
 
 #define CK_MAX_MARKS 64
+#define CK_MAX_WATCHES 8
+
+typedef struct {
+  PetscInt (*next)(void *context, PetscInt from);
+  PetscErrorCode (*act)(CkDynamics dynamics, void *context);
+  void *context;
+} CkWatch;
 
 struct _p_CkDynamics {
   MPI_Comm              comm; /* of the loss */
@@ -73,8 +84,18 @@ struct _p_CkDynamics {
   PetscInt nmarks;
   double   marks[CK_MAX_MARKS];
   PetscErrorCode (*mark)(CkDynamics, double, void *);
-  void *mark_context;
+  void    *mark_context;
+  PetscInt nwatches;
+  CkWatch  watches[CK_MAX_WATCHES];
+  PetscErrorCode (*pause)(CkDynamics, void *);
+  void *pause_context;
 };
+
+/* dynamics.c: loss and state at x; the samples of this epoch in their order. Collective. */
+PetscErrorCode CkDynamicsPublish(CkDynamics dynamics, Vec x);
+PetscErrorCode CkDynamicsDrawOrder(CkDynamics dynamics);
+/* run.c: all that a run goes on with, the type's own share included, to or from a file. Collective. */
+PetscErrorCode CkDynamicsKeep(CkDynamics dynamics, CkKeeper keeper);
 
 /* dynamics_types.c */
 const CkDynamicsType *CkDynamicsFindType(const char name[]); /* NULL: none of that name */

@@ -42,6 +42,7 @@ static PetscErrorCode SDESetUp(CkDynamics dynamics)
   PetscCall(VecDuplicate(dynamics->x, &sde->v));
   if (sde->refresh == 1) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(VecDuplicate(dynamics->x, &sde->origin));
+  PetscCall(VecZeroEntries(sde->origin));
   PetscCall(VecDuplicateVecs(dynamics->x, sde->refresh, &sde->noise));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -107,6 +108,21 @@ static PetscErrorCode SDEStep(CkDynamics dynamics, const CkBatch *batch, CkUpdat
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Noise that is in use is made again where it was made. */
+static PetscErrorCode SDEKeep(CkDynamics dynamics, CkKeeper keeper)
+{
+  SDE *sde = (SDE *)dynamics->data;
+
+  PetscFunctionBeginUser;
+  if (sde->refresh == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkKeepVec(keeper, "noise_origin", sde->origin));
+  PetscCall(CkKeepInt(keeper, "noise_from", &sde->from));
+  if (!CkKeeperReads(keeper) || sde->from < 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkLossSetPoint(dynamics->loss, sde->origin));
+  PetscCall(CkDynamicsNoiseBlock(dynamics, sde->from, sde->refresh, sde->noise));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SDEView(CkDynamics dynamics, char text[], size_t length)
 {
   const SDE *sde = (const SDE *)dynamics->data;
@@ -149,4 +165,5 @@ const CkDynamicsType CkDynamicsSDE = {.name = "sde",
                                       .step = SDEStep,
                                       .view = SDEView,
                                       .destroy = SDEDestroy,
+                                      .keep = SDEKeep,
                                       .countvectors = SDEVectors};

@@ -39,6 +39,13 @@ static PetscErrorCode SGDStep(CkDynamics dynamics, const CkBatch *batch, CkUpdat
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode SGDKeep(CkDynamics dynamics, CkKeeper keeper)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkKeepVec(keeper, "velocity", ((const SGD *)dynamics->data)->v));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SGDView(CkDynamics dynamics, char text[], size_t length)
 {
   PetscFunctionBeginUser;
@@ -66,7 +73,8 @@ const CkDynamicsType CkDynamicsSGD = {.name = "sgd",
                                       .setup = SGDSetUp,
                                       .step = SGDStep,
                                       .view = SGDView,
-                                      .destroy = SGDDestroy};
+                                      .destroy = SGDDestroy,
+                                      .keep = SGDKeep};
 
 /* gd: the same with all samples in every update. */
 const CkDynamicsType CkDynamicsGD = {.name = "gd",
@@ -77,4 +85,5 @@ const CkDynamicsType CkDynamicsGD = {.name = "gd",
                                      .setup = SGDSetUp,
                                      .step = SGDStep,
                                      .view = SGDView,
-                                     .destroy = SGDDestroy};
+                                     .destroy = SGDDestroy,
+                                     .keep = SGDKeep};

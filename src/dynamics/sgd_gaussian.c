@@ -49,6 +49,13 @@ static PetscErrorCode GaussianStep(CkDynamics dynamics, const CkBatch *batch, Ck
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode GaussianKeep(CkDynamics dynamics, CkKeeper keeper)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkKeepVec(keeper, "velocity", ((const Gaussian *)dynamics->data)->v));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode GaussianView(CkDynamics dynamics, char text[], size_t length)
 {
   const Gaussian *p = (const Gaussian *)dynamics->data;
@@ -79,4 +86,5 @@ const CkDynamicsType CkDynamicsSGDGaussian = {.name = "sgd_gaussian",
                                               .setup = GaussianSetUp,
                                               .step = GaussianStep,
                                               .view = GaussianView,
-                                              .destroy = GaussianDestroy};
+                                              .destroy = GaussianDestroy,
+                                              .keep = GaussianKeep};

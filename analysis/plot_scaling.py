@@ -5,7 +5,8 @@ Reads nothing but files written by `clarkia bench -output` (docs/formats.md), an
 ranks. Each call of each repeat counts: points are medians, bars go from the least to the greatest. Efficiency is the
 rate (samples or operations per second and rank) over that of the smallest number of ranks that is there. Pieces with
 the same work for all numbers of ranks make a strong study, those with work in proportion to the ranks a weak one; a mixture
-is an error.
+is an error. Dashed in a strong study: the prediction, by the model of docs/theory.md, section 18, in the file of the most
+ranks, where it is for as many samples as were measured.
 
   plot_scaling.py scaling-strong-*.h5 --output strong.png
   plot_scaling.py scaling-weak-*.h5 --task diffusion_block --output weak.png
@@ -30,7 +31,7 @@ class BadFile(Exception):
 
 
 def read_bench(name):
-    """Number of ranks, and of each piece its title, work of a call, whether the work is samples, and seconds."""
+    """Number of ranks; of each piece its title, work of a call, whether the work is samples, and seconds; prediction."""
     try:
         with h5py.File(name, "r") as file:
             if "bench" not in file or "ranks" not in file.attrs:
@@ -43,6 +44,7 @@ def read_bench(name):
                 title = title.decode() if isinstance(title, bytes) else str(title)
                 pieces[key] = (title, work, samples > 0, np.asarray(data[...], dtype=float))
             ranks = int(file.attrs["ranks"])
+            prediction = read_prediction(file["prediction"]) if "prediction" in file else None
     except OSError as error:
         raise BadFile(f"{name}: {os.strerror(error.errno) if error.errno else 'not a readable HDF5 file'}") from error
     except KeyError as error:
@@ -50,14 +52,25 @@ def read_bench(name):
     for key, (_, work, _, seconds) in pieces.items():
         if seconds.size == 0 or not np.all(seconds > 0) or not work > 0:
             raise BadFile(f"{name}: /bench/{key} has times or work that are not positive")
-    return ranks, pieces
+    return ranks, pieces, prediction
+
+
+def read_prediction(group):
+    """Task, work of a call, ranks, seconds, efficiency."""
+    task = group.attrs["task"]
+    return (task.decode() if isinstance(task, bytes) else str(task),
+            float(group.attrs["samples"]) * float(group.attrs["products"]),
+            *(np.asarray(group[key][...], dtype=float) for key in ("ranks", "seconds", "efficiency")))
 
 
 def gather(names, task):
-    """Of each piece {ranks: (work, seconds of all repeats)} and its title; samples only unless a task is named."""
-    tables, titles = {}, {}
+    """Of each piece {ranks: (work, seconds of all repeats)} and its title; samples only unless a task is named. The
+    prediction of the file with the most ranks."""
+    tables, titles, predictions = {}, {}, {}
     for name in names:
-        ranks, pieces = read_bench(name)
+        ranks, pieces, prediction = read_bench(name)
+        if prediction:
+            predictions[ranks] = prediction
         for key, (title, work, sampled, seconds) in pieces.items():
             if (task and key not in task) or (not task and not sampled):
                 continue
@@ -71,7 +84,7 @@ def gather(names, task):
             raise BadFile(f"--task {key}: no file has it")
     if not tables:
         raise BadFile("no piece of the files goes through samples")
-    return tables, titles
+    return tables, titles, predictions[max(predictions)] if predictions else None
 
 
 def kind_of(tables):
@@ -103,7 +116,18 @@ def efficiencies(table):
     return np.array(ranks), median, least, greatest, rate / rate[0]
 
 
-def draw(tables, titles, kind, output):
+def draw_prediction(axes, prediction, table, colour):
+    """Prints and draws the predicted line, which is relative to one rank as the efficiency in the file is."""
+    task, _, ranks, seconds, efficiency = prediction
+    axes[0].plot(ranks, seconds, color=colour, linewidth=1.2, linestyle="--", label="predicted, not measured")
+    base = min(table)
+    here = np.interp(np.log(base), np.log(ranks), efficiency)  # measured efficiencies are relative to the base
+    axes[1].plot(ranks, efficiency / here, color=colour, linewidth=1.2, linestyle="--", label="predicted, not measured")
+    for row in zip(ranks, seconds, efficiency / here):
+        print("%-20s %6d ranks  predicted %.4g s  efficiency %.3f" % (task, *row))
+
+
+def draw(tables, titles, kind, output, prediction):
     """Prints the numbers and draws them, to a file whose ending says the format."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), dpi=150, layout="constrained")
     try:
@@ -117,6 +141,8 @@ def draw(tables, titles, kind, output):
             right.plot(ranks, efficiency, color=colour, marker="o", markersize=4, label=titles[key])
             for row in zip(ranks, median, least, greatest, efficiency):
                 print("%-20s %6d ranks  median %.4g s  from %.4g to %.4g s  efficiency %.3f" % (key, *row))
+            if kind == "strong" and prediction and prediction[:2] == (key, table[min(table)][0]):
+                draw_prediction((left, right), prediction, table, colour)
         base = min(min(table) for table in tables.values())
         left.set(xscale="log", yscale="log", xlabel="ranks", ylabel="seconds a call; dotted: ideal",
                  title=f"{kind.capitalize()} scaling")
@@ -136,8 +162,8 @@ def main():
     parser.add_argument("--task", nargs="+", default=None, help="only these datasets of /bench")
     arguments = parser.parse_args()
     try:
-        tables, titles = gather(arguments.files, arguments.task)
-        draw(tables, titles, kind_of(tables), arguments.output)
+        tables, titles, prediction = gather(arguments.files, arguments.task)
+        draw(tables, titles, kind_of(tables), arguments.output, prediction)
     except OSError as error:
         sys.exit(f"plot_scaling: error: --output {arguments.output}: {error.strerror or error}")
     except (BadFile, ValueError) as error:

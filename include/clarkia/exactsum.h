@@ -29,6 +29,8 @@ PetscBool      CkExactSumIsSpoilt(CkExactSum sum);
 /* Collective: reduces over ranks (in chunks below 2^31) and writes vector j, rounded to double, to out[j*n .. j*n+n) on
  * every rank; the terms stay, more can be added. User error if a sum over the ranks leaves its bound. */
 PetscErrorCode CkExactSumReduce(CkExactSum sum, double out[]);
+/* Entries of one message of CkExactSumReduce(), 8 bytes each and limb. */
+#define CK_EXACTSUM_CHUNK ((size_t)1 << 18)
 /* Back to zero, with new bounds (NULL: the old ones). */
 PetscErrorCode CkExactSumReset(CkExactSum sum, const double bounds[]);
 PetscErrorCode CkExactSumDestroy(CkExactSum *sum);

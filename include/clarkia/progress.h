@@ -28,9 +28,16 @@ PetscErrorCode CkTableDestroy(CkTable *table);
 void CkFormatBytes(double bytes, char text[32]);
 void CkFormatSeconds(double seconds, char text[32]);
 
-/* Log events for -log_view with flop counts: forward, backward, tile, gram, reduce, eig, io. */
-extern PetscLogEvent CK_Forward, CK_Backward, CK_Tile, CK_Gram, CK_Reduce, CK_Eig, CK_IO;
-PetscErrorCode       CkEventsRegister(void);
+/*
+  Log events for -log_view and the bench, with flop counts. Of a pass: columns (vectors to the engine's coordinates and
+  the sums back), samples (read from where they are stored), forward, backward (input derivatives) and within it
+  gradient (explicit per-sample weight gradients; nested: its time and operations are part of backward's), dot,
+  accumulate, flush (of sum blocks into exact sums), wait (for the slowest rank), reduce (sums over ranks and other
+  communication). tile: rows and norms of per-sample gradients. gram, eig, io: wherever that is done.
+*/
+extern PetscLogEvent CK_Columns, CK_Samples, CK_Forward, CK_Backward, CK_Gradient, CK_Dot, CK_Accumulate, CK_Flush,
+  CK_Wait, CK_Reduce, CK_Tile, CK_Gram, CK_Eig, CK_IO;
+PetscErrorCode CkEventsRegister(void);
 
 /* Memory: CkMemoryCheck() is collective and refuses (user error) more than -memory_limit (GB a rank; or, without the
    option, than the machine has, divided by the ranks on the node); `what` names the array, `remedy` what to do. */

@@ -4,6 +4,7 @@
 #include <clarkia/error.h>
 #include <clarkia/options.h>
 #include <petscviewer.h>
+#include <string.h>
 
 static const CkOption table[] = {
   {"bench_repeats", CK_OPTION_INT, "5", 1, 1000, NULL,
@@ -28,6 +29,7 @@ static PetscErrorCode RegisterOptions(void)
   PetscCall(CkDiffusionRegisterOptions());
   PetscCall(CkDynamicsRegisterOptions());
   PetscCall(CkOptionsRegister("Bench", table));
+  PetscCall(CkBenchPredictionRegisterOptions());
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -48,6 +50,24 @@ static PetscErrorCode SetDefaults(void)
     PetscCall(PetscOptionsHasName(NULL, NULL, text, &set));
     if (!set && !(is_net ? net : data)) PetscCall(PetscOptionsSetValue(NULL, text, defaults[i][1]));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The batches of training, where the user has not chosen: those of a training run, but not more samples than there are,
+   and none of one sample, which batch norm cannot normalise. */
+static PetscErrorCode SetBatch(PetscInt N)
+{
+  char      text[32];
+  PetscInt  batch;
+  PetscBool given;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetInt("dynamics_batch", &batch, &given));
+  if (given) PetscFunctionReturn(PETSC_SUCCESS);
+  batch = PetscMin(batch, N);
+  while (batch > 2 && N % batch == 1) --batch;
+  PetscCall(PetscSNPrintf(text, sizeof(text), "%" PetscInt_FMT, batch));
+  PetscCall(PetscOptionsSetValue(NULL, "-dynamics_batch", text));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -106,7 +126,7 @@ static PetscErrorCode Measure(CkBench *bench, const CkBenchTask *task, CkBenchAm
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Median(PetscInt n, const double seconds[], double *median)
+PetscErrorCode CkBenchMedian(PetscInt n, const double seconds[], double *median)
 {
   PetscReal *sorted;
 
@@ -119,17 +139,38 @@ static PetscErrorCode Median(PetscInt n, const double seconds[], double *median)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* One row: a rate, the time behind it, and the peer's where it has one. */
-static PetscErrorCode Report(CkTable rows, PetscOptions peer, const CkBenchTask *task, const CkBenchAmount *amount,
-                             double median)
+const CkBenchTask *CkBenchFindTask(const char key[])
 {
+  const CkBenchTask *task = ck_bench_tasks;
+
+  while (task->key && strcmp(task->key, key) != 0) ++task;
+  return task;
+}
+
+double CkBenchRate(const CkBench *bench, const char key[])
+{
+  const CkBenchResult *result = &bench->results[CkBenchFindTask(key) - ck_bench_tasks];
+
+  return result->median > 0 ? result->amount.operations / result->median / bench->ranks : 0;
+}
+
+/* One row: a rate, the time behind it, and the peer's where it has one. */
+static PetscErrorCode Report(const CkBench *bench, CkTable rows, PetscOptions peer, const CkBenchTask *task)
+{
+  const CkBenchResult *result = &bench->results[task - ck_bench_tasks];
+  const CkBenchAmount *amount = &result->amount;
+  const double         median = result->median;
+
   char      note[160] = "", name[128];
   double    each, other;
   PetscBool set = PETSC_FALSE;
 
   PetscFunctionBeginUser;
   if (amount->operations > 0) {
-    PetscCall(CkTableRow(rows, task->title, "", "%.4g GFLOP/s", 1e-9 * amount->operations / median));
+    if (task->convolution)
+      PetscCall(PetscSNPrintf(note, sizeof(note), "%" PetscInt_FMT " shapes, %.3g%% of the net's convolutions",
+                              bench->nshapes, 100 * bench->covered));
+    PetscCall(CkTableRow(rows, task->title, note, "%.4g GFLOP/s", 1e-9 * amount->operations / median));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   each = median / (amount->samples * amount->products);
@@ -142,11 +183,11 @@ static PetscErrorCode Report(CkTable rows, PetscOptions peer, const CkBenchTask 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WriteTask(CkFile file, const CkBench *bench, const CkBenchTask *task, const CkBenchAmount *amount,
-                                const double seconds[])
+static PetscErrorCode WriteTask(CkFile file, const CkBench *bench, const CkBenchTask *task, const double seconds[])
 {
-  const PetscInt64 shape[] = {bench->repeats};
-  char             path[64];
+  const CkBenchAmount *amount = &bench->results[task - ck_bench_tasks].amount;
+  const PetscInt64     shape[] = {bench->repeats};
+  char                 path[64];
 
   PetscFunctionBeginUser;
   PetscCall(PetscSNPrintf(path, sizeof(path), "/bench/%s", task->key));
@@ -159,22 +200,62 @@ static PetscErrorCode WriteTask(CkFile file, const CkBench *bench, const CkBench
 
 static PetscErrorCode RunTasks(CkBench *bench, CkTable rows, PetscOptions peer, CkFile file)
 {
-  double *seconds, median = 0;
+  double *seconds;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(bench->repeats, &seconds));
   for (const CkBenchTask *task = ck_bench_tasks; task->key; ++task) {
-    CkBenchAmount amount;
+    CkBenchResult *result = &bench->results[task - ck_bench_tasks];
 
-    PetscCall(Measure(bench, task, &amount, seconds));
-    PetscCall(Median(bench->repeats, seconds, &median));
-    PetscCall(Report(rows, peer, task, &amount, median));
-    if (file) PetscCall(WriteTask(file, bench, task, &amount, seconds));
+    if (task->convolution && bench->nshapes == 0) continue;
+    PetscCall(Measure(bench, task, &result->amount, seconds));
+    PetscCall(CkBenchMedian(bench->repeats, seconds, &result->median));
+    PetscCall(Report(bench, rows, peer, task));
+    if (file) PetscCall(WriteTask(file, bench, task, seconds));
   }
   PetscCall(PetscFree(seconds));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Phases of a pass with one column and with a block of them, and what the latter would take on other numbers of ranks.
+ */
+static PetscErrorCode RunPasses(CkBench *bench, CkFile file)
+{
+  static const char *const keys[] = {"product", "block"};
+
+  PetscFunctionBeginUser;
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(keys); ++i) {
+    CkBenchPass pass;
+
+    PetscCall(CkBenchPassMeasure(bench, keys[i], &pass));
+    PetscCall(CkBenchPassPrint(bench, &pass));
+    if (file) PetscCall(CkBenchPassWrite(bench, &pass, file));
+    if (i + 1 == PETSC_STATIC_ARRAY_LENGTH(keys)) PetscCall(CkBenchPredictionRun(bench, &pass, file));
+    PetscCall(CkBenchPassDestroy(&pass));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Peak memory so far, of all ranks and of the largest. */
+static PetscErrorCode ReportMemory(CkBench *bench, CkTable rows, CkFile file)
+{
+  double all, most = CkMemoryPeak();
+  char   text[2][32];
+
+  PetscFunctionBeginUser;
+  PetscCall(CkMemoryPeakAll(bench->comm, &all));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPI_DOUBLE, MPI_MAX, bench->comm));
+  CkFormatBytes(all, text[0]);
+  CkFormatBytes(most, text[1]);
+  PetscCall(CkTableRow(rows, "peak memory", "all ranks; what they share counts for each", "%s, the largest rank %s",
+                       text[0], text[1]));
+  if (!file) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkFileWriteReal(file, "/", "memory_peak", all));
+  PetscCall(CkFileWriteReal(file, "/", "memory_peak_rank", most));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Owns rows. */
 static PetscErrorCode RunToFile(CkBench *bench, CkTable rows, PetscOptions peer)
 {
   char   output[PETSC_MAX_PATH_LEN];
@@ -188,6 +269,9 @@ static PetscErrorCode RunToFile(CkBench *bench, CkTable rows, PetscOptions peer)
     PetscCall(CkFileCreateGroup(file, "/bench"));
   }
   PetscCall(RunTasks(bench, rows, peer, file));
+  PetscCall(ReportMemory(bench, rows, file));
+  PetscCall(CkTableDestroy(&rows)); /* before those of the passes */
+  PetscCall(RunPasses(bench, file));
   if (file) {
     PetscCall(CkFileWriteProvenance(file));
     PetscCall(CkFileCommit(file));
@@ -227,17 +311,15 @@ static PetscErrorCode CheckMemory(const CkBench *bench)
 }
 
 /* What a run would do: memory, and floating-point operations of one call of each piece on all ranks, of which a run
-   makes one more than -bench_repeats. */
+   makes one more than -bench_repeats; D v and D V as often again for their phases. */
 static PetscErrorCode PrintPlan(const CkBench *bench, CkTable rows)
 {
   const double N = (double)bench->N, order = (double)bench->order;
   CkEngine     engine;
   double       data, pieces, forward, load, row, dot, accumulate;
-  PetscMPIInt  ranks;
   char         bytes[3][32];
 
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_size(bench->comm, &ranks));
   PetscCall(Memory(bench, &data, &pieces));
   CkFormatBytes(data + pieces, bytes[0]);
   CkFormatBytes(data, bytes[1]);
@@ -247,8 +329,12 @@ static PetscErrorCode PrintPlan(const CkBench *bench, CkTable rows)
   PetscCall(CkNetGetFlops(bench->problem.net, &forward));
   PetscCall(CkLossGetEngine(bench->problem.loss, &engine));
   PetscCall(CkEngineGetCost(engine, NULL, &load, &row, &dot, &accumulate));
-  PetscCall(CkTableRow(rows, "calls of each piece", "", "%" PetscInt_FMT, bench->repeats + 1));
-  PetscCall(CkTableRow(rows, "operations of a call", "dgemm, sgemm, each", "%.4g", 2 * order * order * order * ranks));
+  PetscCall(
+    CkTableRow(rows, "calls of each piece", "twice as many of D v and D V", "%" PetscInt_FMT, bench->repeats + 1));
+  PetscCall(
+    CkTableRow(rows, "operations of a call", "dgemm, sgemm, each", "%.4g", 2 * order * order * order * bench->ranks));
+  if (bench->nshapes > 0)
+    PetscCall(CkTableRow(rows, "", "oneDNN's convolutions, each", "%.4g", CkBenchConvolutionOperations(bench)));
   PetscCall(CkTableRow(rows, "", "losses", "%.4g", N * forward));
   PetscCall(CkTableRow(rows, "", "per-sample gradients", "%.4g", N * (load + row)));
   PetscCall(CkTableRow(rows, "", "D v", "%.4g", N * (load + dot + accumulate)));
@@ -278,6 +364,7 @@ static PetscErrorCode Run(MPI_Comm comm)
   CkBench      bench = {.comm = comm};
   PetscOptions peer;
   PetscBool    dry_run;
+  size_t       ntasks = 0;
   CkTable      rows;
 
   PetscFunctionBeginUser;
@@ -287,18 +374,26 @@ static PetscErrorCode Run(MPI_Comm comm)
   PetscCall(CkOptionsGetInt("bench_repeats", &bench.repeats, NULL));
   PetscCall(CkOptionsGetInt("bench_columns", &bench.columns, NULL));
   PetscCall(CkOptionsGetInt("bench_order", &bench.order, NULL));
+  PetscCallMPI(MPI_Comm_size(comm, &bench.ranks));
   PetscCall(ReadPeer(comm, &peer));
+  PetscCall(CkBenchPredictionCheck());
   PetscCall(CkProblemCreate(comm, (PetscBool)!dry_run, &bench.problem));
   PetscCall(CkLossGetSamples(bench.problem.loss, &bench.N));
   PetscCall(CkLossGetDimension(bench.problem.loss, &bench.d));
   PetscCall(CheckMemory(&bench));
+  PetscCall(SetBatch(bench.N));
+  PetscCall(CkBenchFindShapes(&bench));
+  while (ck_bench_tasks[ntasks].key) ++ntasks;
+  PetscCall(PetscCalloc1(ntasks, &bench.results));
   PetscCall(CkDiffusionCreate(bench.problem.loss, &bench.D));
   PetscCall(CkDiffusionSetFromOptions(bench.D));
   PetscCall(CkTableCreate(comm, "Bench", &rows));
   PetscCall(CkProblemDescribe(&bench.problem, rows));
-  if (dry_run) PetscCall(PrintPlan(&bench, rows));
-  else PetscCall(RunToFile(&bench, rows, peer));
-  PetscCall(CkTableDestroy(&rows));
+  if (dry_run) {
+    PetscCall(PrintPlan(&bench, rows));
+    PetscCall(CkTableDestroy(&rows));
+  } else PetscCall(RunToFile(&bench, rows, peer));
+  PetscCall(PetscFree(bench.results));
   PetscCall(CkDiffusionDestroy(&bench.D));
   PetscCall(CkProblemDestroy(&bench.problem));
   PetscCall(PetscOptionsDestroy(&peer));
@@ -307,7 +402,7 @@ static PetscErrorCode Run(MPI_Comm comm)
 
 const CkCommand ck_command_bench = {
   .name = "bench",
-  .summary = "time the pieces of a run on this machine: gradients, products with D, training, dense algebra",
+  .summary = "time the pieces of a run and the phases of a pass beside the machine's own rates; predict more ranks",
   .example = "clarkia bench -net small-lenet -bench_repeats 5",
   .register_options = RegisterOptions,
   .run = Run};

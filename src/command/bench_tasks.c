@@ -214,10 +214,18 @@ static PetscErrorCode FinishBlock(CkBench *bench)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The updates of one epoch: full batches and what remains. */
+/* The updates of one epoch: full batches and what remains. What training moves is kept, for the passes that follow. */
 static PetscErrorCode PrepareTraining(CkBench *bench, CkBenchAmount *amount)
 {
+  double  *weights, *buffers;
+  PetscInt n;
+
   PetscFunctionBeginUser;
+  PetscCall(CkNetGetBuffers(bench->problem.net, &n));
+  PetscCall(CkStateGetArrays(bench->problem.state, &weights, &buffers));
+  PetscCall(PetscMalloc3(bench->d, &bench->a, n, &bench->b, 1, &bench->c));
+  PetscCall(PetscArraycpy(bench->a, weights, bench->d));
+  PetscCall(PetscArraycpy(bench->b, buffers, n));
   PetscCall(CkDynamicsCreate(bench->problem.loss, bench->problem.state, &bench->dynamics));
   PetscCall(CkDynamicsSetFromOptions(bench->dynamics));
   PetscCall(CkDynamicsSetUp(bench->dynamics));
@@ -237,19 +245,45 @@ static PetscErrorCode Train(CkBench *bench)
 
 static PetscErrorCode FinishTraining(CkBench *bench)
 {
+  double      *weights, *buffers;
+  PetscInt     n, first, last;
+  PetscScalar *mine;
+  Vec          x;
+
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsDestroy(&bench->dynamics));
+  PetscCall(CkNetGetBuffers(bench->problem.net, &n));
+  PetscCall(CkStateGetArrays(bench->problem.state, &weights, &buffers));
+  PetscCall(PetscArraycpy(weights, bench->a, bench->d));
+  PetscCall(PetscArraycpy(buffers, bench->b, n));
+  PetscCall(CkLossCreateVec(bench->problem.loss, &x));
+  PetscCall(VecGetOwnershipRange(x, &first, &last));
+  PetscCall(VecGetArrayWrite(x, &mine));
+  PetscCall(PetscArraycpy(mine, weights + first, last - first));
+  PetscCall(VecRestoreArrayWrite(x, &mine));
+  PetscCall(CkLossSetPoint(bench->problem.loss, x));
+  PetscCall(VecDestroy(&x));
+  PetscCall(FreeArrays(bench));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Training comes last: it moves the weights. */
+#define YES PETSC_TRUE
+#define NO PETSC_FALSE
+/* Training comes last: its memory comes on top of that of the others. */
 const CkBenchTask ck_bench_tasks[] = {
-  {"dgemm", "dgemm, all ranks", NULL, PrepareMatrices, MultiplyDoubles, FreeArrays},
-  {"sgemm", "sgemm, all ranks", NULL, PrepareFloats, MultiplyFloats, FreeArrays},
-  {"outer", "R'R into an assembled matrix", NULL, PrepareOuter, AddOuter, FinishOuter},
-  {"values", "losses (forward)", "values", PrepareValues, Values, FreeArrays},
-  {"rows", "per-sample gradients", "per_sample_gradients", PrepareRows, Rows, FreeArrays},
-  {"product", "D v", "diffusion_product", PrepareOne, ApplyOne, FinishOne},
-  {"block", "D V, a column of a block", "diffusion_product", PrepareBlock, ApplyBlock, FinishBlock},
-  {"training", "training", "training_step", PrepareTraining, Train, FinishTraining},
+  {"dgemm", "dgemm, all ranks", NULL, NO, PrepareMatrices, MultiplyDoubles, FreeArrays},
+  {"sgemm", "sgemm, all ranks", NULL, NO, PrepareFloats, MultiplyFloats, FreeArrays},
+  {"convolution_forward", "oneDNN: forward, all ranks", NULL, YES, CkBenchPrepareForward, CkBenchConvolve,
+   CkBenchFinishConvolutions},
+  {"convolution_input", "oneDNN: inputs", NULL, YES, CkBenchPrepareInput, CkBenchConvolve, CkBenchFinishConvolutions},
+  {"convolution_weights", "oneDNN: weights", NULL, YES, CkBenchPrepareWeights, CkBenchConvolve,
+   CkBenchFinishConvolutions},
+  {"convolution_sample_weights", "oneDNN: weights, one sample", NULL, YES, CkBenchPrepareSampleWeights,
+   CkBenchConvolveSamples, CkBenchFinishConvolutions},
+  {"outer", "R'R into an assembled matrix", NULL, NO, PrepareOuter, AddOuter, FinishOuter},
+  {"values", "losses (forward)", "values", NO, PrepareValues, Values, FreeArrays},
+  {"rows", "per-sample gradients", "per_sample_gradients", NO, PrepareRows, Rows, FreeArrays},
+  {"product", "D v", "diffusion_product", NO, PrepareOne, ApplyOne, FinishOne},
+  {"block", "D V, a column of a block", "diffusion_product", NO, PrepareBlock, ApplyBlock, FinishBlock},
+  {"training", "training", "training_step", NO, PrepareTraining, Train, FinishTraining},
   {0}};

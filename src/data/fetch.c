@@ -1,4 +1,5 @@
 #include "dataimpl.h"
+#include <clarkia/progress.h>
 
 /* fetch.c: samples out of the store. Minibatches of training pass here: the loops are plain so that they vectorise. */
 
@@ -70,6 +71,7 @@ PetscErrorCode CkDataFetch(CkData data, PetscInt n, const PetscInt index[], floa
   PetscFunctionBeginUser;
   PetscCheck(data->setup, PETSC_COMM_SELF, PETSC_ERR_ORDER, "Call CkDataSetUp() first");
   size = (size_t)CkShapeSize(data->stored_shape);
+  PetscCall(PetscLogEventBegin(CK_Samples, 0, 0, 0, 0));
   for (PetscInt i = 0; i < n; ++i) {
     PetscInt run = 1;
 
@@ -80,5 +82,6 @@ PetscErrorCode CkDataFetch(CkData data, PetscInt n, const PetscInt index[], floa
     for (PetscInt j = 0; j < run; ++j) labels[i + j] = (PetscInt)data->labels[index[i] + j];
     i += run - 1;
   }
+  PetscCall(PetscLogEventEnd(CK_Samples, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -281,7 +281,13 @@ static PetscErrorCode DefaultRows(CkEngine engine, CkRows *rows)
 {
   PetscFunctionBeginUser;
   if (!engine->G) PetscCall(PetscMalloc1((size_t)engine->capacity * (size_t)engine->d, &engine->G));
-  if (!engine->rows) PetscCall(engine->type->rows(engine, CK_FLOAT64, engine->G, (size_t)engine->d));
+  if (!engine->rows) {
+    PetscCall(PetscLogEventBegin(CK_Backward, 0, 0, 0, 0));
+    PetscCall(PetscLogEventBegin(CK_Gradient, 0, 0, 0, 0));
+    PetscCall(engine->type->rows(engine, CK_FLOAT64, engine->G, (size_t)engine->d));
+    PetscCall(PetscLogEventEnd(CK_Gradient, 0, 0, 0, 0));
+    PetscCall(PetscLogEventEnd(CK_Backward, 0, 0, 0, 0));
+  }
   engine->rows = PETSC_TRUE;
   *rows = (CkRows){.n = engine->loaded, .d = engine->d, .ld = (size_t)engine->d, .G = engine->G};
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -316,6 +322,7 @@ PetscErrorCode CkEngineSetColumns(CkEngine engine, PetscInt m, const double V[])
   PetscFunctionBeginUser;
   CHECK_POINT(engine);
   PetscCheck(m >= 0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " columns", m);
+  PetscCall(PetscLogEventBegin(CK_Columns, 0, 0, 0, 0));
   if (engine->type->setcolumns) {
     PetscCall(engine->type->setcolumns(engine, m, V));
   } else {
@@ -325,42 +332,37 @@ PetscErrorCode CkEngineSetColumns(CkEngine engine, PetscInt m, const double V[])
     }
     PetscCall(PetscArraycpy(engine->V, V, length));
   }
+  PetscCall(PetscLogEventEnd(CK_Columns, 0, 0, 0, 0));
   engine->columns = m;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkEngineDot(CkEngine engine, double S[])
 {
-  CkRows rows;
+  CkRows rows = {0};
 
   PetscFunctionBeginUser;
   CHECK_LOADED(engine);
   PetscCheck(engine->columns > 0, PETSC_COMM_SELF, PETSC_ERR_ORDER, "CkEngineSetColumns() has not been called");
-  PetscCall(PetscLogEventBegin(CK_Tile, 0, 0, 0, 0));
-  if (engine->type->dot) {
-    PetscCall(engine->type->dot(engine, S));
-  } else {
-    PetscCall(DefaultRows(engine, &rows));
-    PetscCall(CkRowsDot(&rows, engine->columns, engine->V, S));
-  }
-  PetscCall(PetscLogEventEnd(CK_Tile, 0, 0, 0, 0));
+  if (!engine->type->dot) PetscCall(DefaultRows(engine, &rows));
+  PetscCall(PetscLogEventBegin(CK_Dot, 0, 0, 0, 0));
+  if (engine->type->dot) PetscCall(engine->type->dot(engine, S));
+  else PetscCall(CkRowsDot(&rows, engine->columns, engine->V, S));
+  PetscCall(PetscLogEventEnd(CK_Dot, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkEngineAccumulate(CkEngine engine, PetscInt m, const double S[], double A[])
 {
-  CkRows rows;
+  CkRows rows = {0};
 
   PetscFunctionBeginUser;
   CHECK_LOADED(engine);
-  PetscCall(PetscLogEventBegin(CK_Tile, 0, 0, 0, 0));
-  if (engine->type->accumulate) {
-    PetscCall(engine->type->accumulate(engine, m, S, A));
-  } else {
-    PetscCall(DefaultRows(engine, &rows));
-    PetscCall(CkRowsAccumulate(&rows, m, S, A));
-  }
-  PetscCall(PetscLogEventEnd(CK_Tile, 0, 0, 0, 0));
+  if (!engine->type->accumulate) PetscCall(DefaultRows(engine, &rows));
+  PetscCall(PetscLogEventBegin(CK_Accumulate, 0, 0, 0, 0));
+  if (engine->type->accumulate) PetscCall(engine->type->accumulate(engine, m, S, A));
+  else PetscCall(CkRowsAccumulate(&rows, m, S, A));
+  PetscCall(PetscLogEventEnd(CK_Accumulate, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -368,8 +370,10 @@ PetscErrorCode CkEngineUnfold(CkEngine engine, PetscInt m, const double A[], dou
 {
   PetscFunctionBeginUser;
   CHECK_POINT(engine);
+  PetscCall(PetscLogEventBegin(CK_Columns, 0, 0, 0, 0));
   if (engine->type->unfold) PetscCall(engine->type->unfold(engine, m, A, out));
   else PetscCall(PetscArraycpy(out, A, (size_t)m * (size_t)engine->d));
+  PetscCall(PetscLogEventEnd(CK_Columns, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -83,7 +83,9 @@ PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[])
     long double square = 0;
     PetscInt    bad;
 
+    PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
     PetscCall(CkLossGather(loss, V[j], v));
+    PetscCall(PetscLogEventEnd(CK_Reduce, 0, 0, 0, 0));
     bad = CkFirstNonFinite(d, v);
     PetscCheck(bad < 0, loss->comm, PETSC_ERR_FP, "Entry %" PetscInt_FMT " of column %" PetscInt_FMT " is %g", bad, j,
                CkPlainNan(v[bad]));
@@ -203,6 +205,7 @@ static PetscErrorCode FlushBlock(CkPass pass)
   PetscBool    bad;
 
   PetscFunctionBeginUser;
+  PetscCall(PetscLogEventBegin(CK_Flush, 0, 0, 0, 0));
   pass->dirty = PETSC_FALSE;
   if (pass->loss->reproducible) {
     for (PetscInt j = 0; j < pass->vectors; ++j)
@@ -210,6 +213,7 @@ static PetscErrorCode FlushBlock(CkPass pass)
     PetscCall(PetscArrayzero(pass->A, n));
     bad = CkExactSumIsSpoilt(pass->sum);
   } else bad = (PetscBool)(CkFirstNonFinite(n, pass->A) >= 0);
+  PetscCall(PetscLogEventEnd(CK_Flush, 0, 0, 0, 0));
   if (bad && !pass->verdict.code) PetscCall(BlameBlock(pass));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -225,7 +229,9 @@ static PetscErrorCode Finish(CkPass pass)
   pass->now.more = PETSC_FALSE;
   pass->now.n = 0;
   loss->passes += (pass->forward_only ? 1. / 3 : 1.) * (double)pass->batch.n / (double)loss->N;
+  PetscCall(PetscLogEventBegin(CK_Wait, 0, 0, 0, 0));
   ierr = CkCheckVerdict(loss->comm, &pass->verdict);
+  PetscCall(PetscLogEventEnd(CK_Wait, 0, 0, 0, 0));
   if (ierr) pass->active = PETSC_FALSE; /* the loss can go on at another point */
   PetscCall(ierr);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -93,7 +93,9 @@ static PetscErrorCode SweepRun(const CkDiffusionSizes *sizes, Sweep *sweep)
     PetscCall(CkProgressUpdate(progress, tile.first + tile.n));
   }
   PetscCall(CkProgressDestroy(&progress));
+  PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
   PetscCall(CkExactSumReduce(sweep->slope, sweep->sbar));
+  PetscCall(PetscLogEventEnd(CK_Reduce, 0, 0, 0, 0));
   for (PetscInt j = 0; j < sweep->m; ++j) sweep->sbar[j] /= sizes->N;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

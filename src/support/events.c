@@ -1,6 +1,7 @@
 #include <clarkia/progress.h>
 
-PetscLogEvent CK_Forward, CK_Backward, CK_Tile, CK_Gram, CK_Reduce, CK_Eig, CK_IO;
+PetscLogEvent CK_Columns, CK_Samples, CK_Forward, CK_Backward, CK_Gradient, CK_Dot, CK_Accumulate, CK_Flush, CK_Wait,
+  CK_Reduce, CK_Tile, CK_Gram, CK_Eig, CK_IO;
 
 PetscErrorCode CkEventsRegister(void)
 {
@@ -8,8 +9,20 @@ PetscErrorCode CkEventsRegister(void)
   const struct {
     const char    *name;
     PetscLogEvent *event;
-  } events[] = {{"forward", &CK_Forward}, {"backward", &CK_Backward}, {"tile", &CK_Tile}, {"gram", &CK_Gram},
-                {"reduce", &CK_Reduce},   {"eig", &CK_Eig},           {"io", &CK_IO}};
+  } events[] = {{"columns", &CK_Columns},
+                {"samples", &CK_Samples},
+                {"forward", &CK_Forward},
+                {"backward", &CK_Backward},
+                {"gradient", &CK_Gradient},
+                {"dot", &CK_Dot},
+                {"accumulate", &CK_Accumulate},
+                {"flush", &CK_Flush},
+                {"wait", &CK_Wait},
+                {"reduce", &CK_Reduce},
+                {"tile", &CK_Tile},
+                {"gram", &CK_Gram},
+                {"eig", &CK_Eig},
+                {"io", &CK_IO}};
   PetscClassId id;
 
   PetscFunctionBeginUser;

@@ -10,8 +10,7 @@
   unit once, by arithmetic that is exact for any double, so its integer depends on the term alone.
 */
 enum { HIGH_BITS = 62, LOW_BITS = 40, SHIFT = 20 };
-static const size_t     REDUCE_CHUNK = (size_t)1 << 18; /* entries of a message: 2 MB a limb */
-static const PetscInt64 CARRY_EVERY = 1 << 22;          /* terms of at most 2^39 in a low limb: 2^61 */
+static const PetscInt64 CARRY_EVERY = 1 << 22; /* terms of at most 2^39 in a low limb: 2^61 */
 
 struct _p_CkExactSum {
   MPI_Comm    comm;
@@ -126,7 +125,7 @@ PetscErrorCode CkExactSumCreate(MPI_Comm comm, PetscInt64 n, PetscInt m, const d
   PetscCall(PetscMalloc2(m, &s->bounds, m, &s->terms));
   PetscCall(PetscMalloc1(entries, &s->high));
   if (limbs == 2) PetscCall(PetscMalloc1(entries, &s->low));
-  PetscCall(PetscMalloc1((size_t)limbs * PetscMin(entries, REDUCE_CHUNK) + 1, &s->work));
+  PetscCall(PetscMalloc1((size_t)limbs * PetscMin(entries, CK_EXACTSUM_CHUNK) + 1, &s->work));
   PetscCall(PetscArrayzero(s->bounds, m));
   PetscCall(CkExactSumReset(s, bounds));
   *sum = s;
@@ -321,8 +320,8 @@ PetscErrorCode CkExactSumReduce(CkExactSum sum, double out[])
 
   PetscFunctionBeginUser;
   for (PetscInt j = 0; j < sum->m; ++j) Carry(sum, j); /* low limbs below 2^40: sums over 2^22 ranks fit */
-  for (size_t at = 0; at < entries; at += REDUCE_CHUNK) {
-    const PetscMPIInt count = (PetscMPIInt)PetscMin(REDUCE_CHUNK, entries - at);
+  for (size_t at = 0; at < entries; at += CK_EXACTSUM_CHUNK) {
+    const PetscMPIInt count = (PetscMPIInt)PetscMin(CK_EXACTSUM_CHUNK, entries - at);
 
     PetscCall(ReduceEntries(sum, at, count));
     Convert(sum, at, count, out + at);

@@ -51,6 +51,26 @@ for ranks in (2, 4, 8):
 check("dgemm" not in said.stdout, "pieces without samples are left out unless asked for")
 check(run(*strong, "--task", "dgemm", "--output", "gemm.svg").returncode == 0, "dgemm when asked for, a weak study")
 
+check("predicted" not in said.stdout, "a prediction that no file has")
+
+# the prediction of the file of most ranks is drawn, where it is for this work and this piece
+for samples, drawn in ((1024, True), (50, False)):
+    with h5py.File("s8a.h5", "a") as file:
+        if "prediction" in file:
+            del file["prediction"]
+        group = file.create_group("prediction")
+        group.attrs.update(task="diffusion_product", samples=samples, products=1.0)
+        ranks = np.array([1, 2, 4, 8, 64])
+        time = 8 / ranks + 0.5
+        group.update({"ranks": ranks, "seconds": time, "efficiency": time[0] / (ranks * time)})
+    said = run(*strong, "--output", "strong.png")
+    check(said.returncode == 0, said.stderr)
+    lines = [line.split() for line in said.stdout.splitlines() if "predicted" in line]
+    check(len(lines) == (5 if drawn else 0), f"a line for each predicted number of ranks: {said.stdout}")
+    if drawn:  # relative to the smallest number of ranks that was measured, 2
+        check(abs(float(lines[-1][-1]) - 2 * 4.5 / (64 * (8 / 64 + 0.5))) < 6e-4, f"efficiency of 64 ranks: {lines[-1]}")
+        check(abs(float(lines[-1][4]) - 0.625) < 1e-6, f"seconds of 64 ranks: {lines[-1]}")
+
 # weak: work in proportion to the ranks, t = 1 + 0.25 log2 P
 for ranks in (1, 4):
     write(f"w{ranks}.h5", ranks, 100 * ranks, [1 + 0.25 * np.log2(ranks)])

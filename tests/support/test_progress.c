@@ -187,6 +187,8 @@ static void events_have_ids(void **state)
   OK(CkEventsRegister());
   OK(PetscLogEventGetId("tile", &id));
   assert_int_equal(id, CK_Tile);
+  OK(PetscLogEventGetId("gradient", &id));
+  assert_int_equal(id, CK_Gradient);
   assert_int_not_equal(CK_Forward, CK_Backward);
   assert_int_not_equal(CK_Eig, CK_IO);
 }

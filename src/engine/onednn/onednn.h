@@ -20,8 +20,9 @@ typedef struct {
   CkArena column_arena, coefficient_arena, work_arena;
 } CkOnednn;
 
-/* onednn.c: the evaluation plan at the engine's point */
+/* onednn.c: the evaluation plan at the engine's point; this process's oneDNN on one thread */
 PetscErrorCode CkOnednnPoint(CkEngine engine);
+void           CkOnednnUseOneThread(void);
 
 /* rows.c */
 PetscErrorCode CkOnednnRows(CkEngine engine, CkPrecision precision, void *G, size_t ld);

@@ -27,28 +27,19 @@ struct CkPrimitives {
   CkArena               arena;
 };
 
-/* Sizes of the convolution in oneDNN's types (which are read in full length). */
-typedef struct {
-  dnnl_dims_t x, w, b, y, stride, padding, behind;
-  size_t      x_plane, y_plane; /* packs */
-} Geometry;
-
-static Geometry GeometryOf(const CkPlan *plan, const CkStep *step, int batch)
+CkConvolutionSizes CkConvolutionSizesOf(const CkLayer *l, PetscInt samples)
 {
-  const CkLayer *l = &plan->layers[step->layer];
-
-  return (Geometry){.x = {batch, l->in.c, l->in.h, l->in.w},
-                    .w = {l->out.c, l->in.c, l->a.kernel[0], l->a.kernel[1]},
-                    .b = {l->out.c},
-                    .y = {batch, l->out.c, l->out.h, l->out.w},
-                    .stride = {l->a.stride[0], l->a.stride[1]},
-                    .padding = {l->a.padding[0], l->a.padding[1]},
-                    .behind = {l->a.padding[0] + l->a.trailing[0], l->a.padding[1] + l->a.trailing[1]},
-                    .x_plane = CkTensorPlane(plan, step->inputs[0], l->in),
-                    .y_plane = CkTensorPlane(plan, step->output, l->out)};
+  return (CkConvolutionSizes){.x = {samples, l->in.c, l->in.h, l->in.w},
+                              .w = {l->out.c, l->in.c, l->a.kernel[0], l->a.kernel[1]},
+                              .b = {l->out.c},
+                              .y = {samples, l->out.c, l->out.h, l->out.w},
+                              .stride = {l->a.stride[0], l->a.stride[1]},
+                              .padding = {l->a.padding[0], l->a.padding[1]},
+                              .behind = {l->a.padding[0] + l->a.trailing[0], l->a.padding[1] + l->a.trailing[1]}};
 }
 
-static PetscErrorCode Describe(CkPrimitives *p, const Geometry *g, CkPrimitiveKind kind, Operation *o)
+PetscErrorCode CkPrimitivesDescribe(dnnl_engine_t engine, dnnl_primitive_attr_t attributes, const CkConvolutionSizes *g,
+                                    CkPrimitiveKind kind, dnnl_primitive_desc_t *description)
 {
   dnnl_memory_desc_t      x, w, b, y;
   dnnl_convolution_desc_t forward, back;
@@ -61,9 +52,9 @@ static PetscErrorCode Describe(CkPrimitives *p, const Geometry *g, CkPrimitiveKi
   CkCallDNN(dnnl_memory_desc_init_by_tag(&y, 4, g->y, dnnl_f32, dnnl_format_tag_any));
   CkCallDNN(dnnl_convolution_forward_desc_init(&forward, dnnl_forward_training, dnnl_convolution_direct, &x, &w, &b, &y,
                                                g->stride, g->padding, g->behind));
-  CkCallDNN(dnnl_primitive_desc_create(&hint, &forward, p->attributes, p->engine, NULL));
+  CkCallDNN(dnnl_primitive_desc_create(&hint, &forward, attributes, engine, NULL));
   if (kind == CK_PRIMITIVE_FORWARD) {
-    o->description = hint;
+    *description = hint;
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   if (kind == CK_PRIMITIVE_INPUT)
@@ -72,7 +63,7 @@ static PetscErrorCode Describe(CkPrimitives *p, const Geometry *g, CkPrimitiveKi
   else
     CkCallDNN(dnnl_convolution_backward_weights_desc_init(&back, dnnl_convolution_direct, &x, &w, &b, &y, g->stride,
                                                           g->padding, g->behind));
-  CkCallDNN(dnnl_primitive_desc_create(&o->description, &back, p->attributes, p->engine, hint));
+  CkCallDNN(dnnl_primitive_desc_create(description, &back, attributes, engine, hint));
   CkCallDNN(dnnl_primitive_desc_destroy(hint));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -141,7 +132,7 @@ static PetscErrorCode Places(CkPrimitives *p, const dnnl_memory_desc_t *layout, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreateOperation(CkPrimitives *p, const Geometry *g, CkPrimitiveKind kind)
+static PetscErrorCode CreateOperation(CkPrimitives *p, const CkPlan *plan, const CkStep *step, CkPrimitiveKind kind)
 {
   static const struct {
     dnnl_query_t input, weights, output;
@@ -149,16 +140,20 @@ static PetscErrorCode CreateOperation(CkPrimitives *p, const Geometry *g, CkPrim
     [CK_PRIMITIVE_FORWARD] = {dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md},
     [CK_PRIMITIVE_INPUT] = {dnnl_query_diff_src_md, dnnl_query_weights_md, dnnl_query_diff_dst_md},
     [CK_PRIMITIVE_WEIGHTS] = {dnnl_query_src_md, dnnl_query_diff_weights_md, dnnl_query_diff_dst_md}};
+  const CkLayer            *layer = &plan->layers[step->layer];
+  const CkConvolutionSizes  g = CkConvolutionSizesOf(layer, kind == CK_PRIMITIVE_WEIGHTS ? 1 : p->lanes->lanes);
   Operation                *o = &p->operation[kind];
   const dnnl_memory_desc_t *weights;
 
   PetscFunctionBeginUser;
-  PetscCall(Describe(p, g, kind, o));
+  PetscCall(CkPrimitivesDescribe(p->engine, p->attributes, &g, kind, &o->description));
   weights = dnnl_primitive_desc_query_md(o->description, queries[kind].weights, 0);
   CkCallDNN(dnnl_primitive_create(&o->primitive, o->description));
-  PetscCall(CreateSide(p, g->x, g->x_plane, dnnl_primitive_desc_query_md(o->description, queries[kind].input, 0),
+  PetscCall(CreateSide(p, g.x, CkTensorPlane(plan, step->inputs[0], layer->in),
+                       dnnl_primitive_desc_query_md(o->description, queries[kind].input, 0),
                        (PetscBool)(kind != CK_PRIMITIVE_INPUT), &o->input));
-  PetscCall(CreateSide(p, g->y, g->y_plane, dnnl_primitive_desc_query_md(o->description, queries[kind].output, 0),
+  PetscCall(CreateSide(p, g.y, CkTensorPlane(plan, step->output, layer->out),
+                       dnnl_primitive_desc_query_md(o->description, queries[kind].output, 0),
                        (PetscBool)(kind != CK_PRIMITIVE_FORWARD), &o->output));
   PetscCall(Own(p, dnnl_primitive_desc_query_md(o->description, dnnl_query_scratchpad_md, 0), &o->scratch));
   PetscCall(Own(p, weights, &o->weights));
@@ -185,11 +180,8 @@ PetscErrorCode CkPrimitivesCreate(CkPlan *plan, const CkStep *step, const PetscB
   CkCallDNN(dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags));
   CkCallDNN(dnnl_primitive_attr_create(&p->attributes));
   CkCallDNN(dnnl_primitive_attr_set_scratchpad_mode(p->attributes, dnnl_scratchpad_mode_user));
-  for (int kind = 0; kind < CK_PRIMITIVES; ++kind) {
-    const Geometry g = GeometryOf(plan, step, kind == CK_PRIMITIVE_WEIGHTS ? 1 : plan->lanes->lanes);
-
-    if (wanted[kind]) PetscCall(CreateOperation(p, &g, (CkPrimitiveKind)kind));
-  }
+  for (int kind = 0; kind < CK_PRIMITIVES; ++kind)
+    if (wanted[kind]) PetscCall(CreateOperation(p, plan, step, (CkPrimitiveKind)kind));
   if (wanted[CK_PRIMITIVE_INPUT])
     PetscCall(CkArenaFloats(&p->arena, p->input_size * (size_t)p->lanes->lanes, &p->back));
   plan->primitive_bytes += p->arena.bytes;

@@ -1,5 +1,6 @@
 #pragma once
 #include "plan.h"
+#include <clarkia/onednn.h>
 
 /*
   primitives.h: a convolution by oneDNN's primitives, made once for a layer: of a whole chunk forward and with respect
@@ -9,7 +10,16 @@
 */
 typedef struct CkPrimitives CkPrimitives;
 
-typedef enum { CK_PRIMITIVE_FORWARD, CK_PRIMITIVE_INPUT, CK_PRIMITIVE_WEIGHTS, CK_PRIMITIVES } CkPrimitiveKind;
+/* Sizes of a convolution in oneDNN's types (which are read in full length). */
+typedef struct {
+  dnnl_dims_t x, w, b, y, stride, padding, behind;
+} CkConvolutionSizes;
+
+CkConvolutionSizes CkConvolutionSizesOf(const CkLayer *layer, PetscInt samples);
+/* Of the operation with layouts that oneDNN chooses; the caller destroys it. */
+PetscErrorCode CkPrimitivesDescribe(dnnl_engine_t engine, dnnl_primitive_attr_t attributes,
+                                    const CkConvolutionSizes *sizes, CkPrimitiveKind kind,
+                                    dnnl_primitive_desc_t *description);
 
 /* Those of `wanted` kinds only. */
 PetscErrorCode CkPrimitivesCreate(CkPlan *plan, const CkStep *step, const PetscBool wanted[CK_PRIMITIVES],

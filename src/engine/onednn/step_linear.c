@@ -1,5 +1,6 @@
 #include "linear.h"
 #include "train.h"
+#include <clarkia/progress.h>
 
 /* Packed weights that own kernels handle at full rate; beyond it oneDNN is faster (measured: 256 x 256 x 3 x 3, 2.4 MB,
    78 GFLOP/s here and 95 to 105 there; 128 x 128 x 3 x 3, 0.6 MB, 95 and 93 to 100). */
@@ -432,19 +433,34 @@ static PetscErrorCode SparseGradients(CkPlan *plan, const CkStep *step, PetscInt
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Explicit gradients of the chunks' samples. */
+static PetscErrorCode ExplicitGradients(CkPlan *plan, const CkStep *step, PetscInt chunk, PetscInt count)
+{
+  const CkLinear   *l = (const CkLinear *)step->data;
+  const CkWeighted *w = &plan->weighted[plan->fold->of_layer[step->layer]];
+  const size_t      lanes = (size_t)plan->lanes->lanes, ld = lanes * (size_t)plan->capacity;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscLogEventBegin(CK_Gradient, 0, 0, 0, 0));
+  for (PetscInt c = chunk; c < chunk + count; ++c) {
+    float *g = w->G + (size_t)c * lanes;
+
+    if (l->pool) PetscCall(SparseGradients(plan, step, c, g, ld));
+    else PetscCall(CkLinearGradients(plan, step, c, PETSC_FALSE, CkTensorD(plan, step->output, c), g, ld));
+    PetscCall(PetscLogFlops(2 * (double)l->map.units * (double)l->map.taps * (double)plan->count[c] *
+                            (l->dense ? 1 : (double)l->map.positions)));
+  }
+  PetscCall(PetscLogEventEnd(CK_Gradient, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Backward(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
 {
-  const CkLinear *l = (const CkLinear *)step->data;
-  CkWeighted     *w = &plan->weighted[plan->fold->of_layer[step->layer]];
-  const size_t    lanes = (size_t)plan->lanes->lanes, ld = lanes * (size_t)plan->capacity;
+  const CkWeighted *w = &plan->weighted[plan->fold->of_layer[step->layer]];
 
   PetscFunctionBeginUser;
   if (plan->training) PetscCall(CkTrainLinear(plan, step, chunk, count));
-  else if (l->pool) PetscCall(SparseGradients(plan, step, chunk, w->G + (size_t)chunk * lanes, ld));
-  else if (w->form == CK_FORM_EXPLICIT)
-    for (PetscInt c = chunk; c < chunk + count; ++c)
-      PetscCall(
-        CkLinearGradients(plan, step, c, PETSC_FALSE, CkTensorD(plan, step->output, c), w->G + (size_t)c * lanes, ld));
+  else if (w->form == CK_FORM_EXPLICIT) PetscCall(ExplicitGradients(plan, step, chunk, count));
   if (plan->tensors[step->inputs[0]].wanted) PetscCall(BackwardData(plan, step, chunk, count));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

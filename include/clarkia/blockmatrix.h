@@ -37,6 +37,12 @@ PetscErrorCode CkBlockMatrixSymmetrize(CkBlockMatrix A);                  /* fil
 /* A <- P A P with P = 1 - (1/n) 1 1' (lower triangle) for A positive semi-definite but for rounding: |A_ij| <= 2 max
  * A_kk, user error beyond. Row sums are exact sums: the same bits on any grid. Collective. */
 PetscErrorCode CkBlockMatrixCentre(CkBlockMatrix A);
+/* The same with P the projection that takes from each entry the mean over its group: group [n], 0 .. m-1, the same on
+ * all ranks. */
+PetscErrorCode CkBlockMatrixCentreGroups(CkBlockMatrix A, PetscInt m, const PetscInt group[]);
+/* B [m x m] (lower triangle): B_ij = A_kl with k = index[i], l = index[j]; index [m] without repeats, the same on all
+ * ranks. Collective. */
+PetscErrorCode CkBlockMatrixPart(CkBlockMatrix A, PetscInt m, const PetscInt index[], CkBlockMatrix *B);
 /* Lower triangle to and from dataset `path`, on any grid: the file's may be another. Order differs: user error.
  * Collective. */
 PetscErrorCode CkBlockMatrixWrite(CkBlockMatrix A, CkFile file, const char path[]);

@@ -41,6 +41,8 @@ PetscErrorCode CkDataGetChecksum(CkData data, uint64_t *checksum);
 /* Copies n samples: features [n x CkShapeSize], float32 in C,H,W order after all transforms, and labels [n]. Not
  * collective, thread of its rank only. */
 PetscErrorCode CkDataFetch(CkData data, PetscInt n, const PetscInt index[], float features[], PetscInt labels[]);
+/* Labels of all N samples, after Open. Not collective. */
+PetscErrorCode CkDataGetLabels(CkData data, PetscInt labels[]);
 /* Bytes that set-up needs (after Open): once per node in shared memory, and on each rank (all of them where nothing is
  * shared). */
 PetscErrorCode CkDataMemory(CkData data, double *per_node, double *per_rank);

@@ -70,6 +70,31 @@ typedef struct {
   double    rank_lower[CK_DENSITY_RANKS], rank_upper[CK_DENSITY_RANKS]; /* what any rule of these steps leaves */
 } CkSpectrumDensity;
 
+/*
+  Parts of D (-noise_group); docs/theory.md, section "Parts of D". layer, tensor: the diagonal blocks of D that belong
+  to one layer or tensor of the net. class: D itself, its within- and between-class parts, and the D_c of each class.
+*/
+typedef enum { CK_GROUP_NONE, CK_GROUP_LAYER, CK_GROUP_TENSOR, CK_GROUP_CLASS } CkGroupKind;
+
+typedef struct {
+  char                 name[128];  /* "within", "class 3 (Dress)", "layer1.0.conv1" */
+  double               share;      /* of tr D; of a class: its p_c tr D_c over tr D */
+  double               weight;     /* of a class: p_c, samples of the class / N; else 1 */
+  double              *values;     /* [statistics.n] all that can be non-zero, descending; NULL of an empty class */
+  CkSpectrumStatistics statistics; /* of this part, samples: those it is of; zero of an empty class */
+} CkSpectrumGroup;
+
+/* Subspaces of weight space against each other; theory.md, (H.6) and (H.7). */
+typedef struct {
+  PetscInt n;              /* subspaces */
+  PetscInt most;           /* the largest dimension */
+  char (*name)[128];       /* [n] */
+  PetscInt *dimension;     /* [n] */
+  double   *overlap;       /* [n x n] |U_a'U_b|_F^2 / min(dimensions), 0 where one has none */
+  double   *angle;         /* [n x n x most] principal angles, degrees, ascending; NaN behind the last */
+  double    orthogonality; /* largest entry of U_a'U_a - 1, over what rounding explains */
+} CkSubspaces;
+
 /* Keys on the command line or in a file that this route does not heed: an error where it was asked for, else a warning.
  */
 PetscErrorCode CkSpectrumCheckKeys(MPI_Comm comm, CkSpectrumMethod method, PetscBool asked);
@@ -87,6 +112,10 @@ PetscErrorCode CkSpectrumSetVectors(CkSpectrum spectrum, PetscInt k);
 PetscErrorCode CkSpectrumSetDescription(CkSpectrum spectrum, const char weights[], const char samples[]);
 /* Checksums as they stand in the result file; a checkpoint is refused where they differ. Copied. */
 PetscErrorCode CkSpectrumSetChecksums(CkSpectrum spectrum, const char weights[], const char data[]);
+/* Class of each sample, for -noise_group class: labels [N] below `classes`, the same on all ranks; names [classes] or
+ * NULL, as each of them; copied. */
+PetscErrorCode CkSpectrumSetClasses(CkSpectrum spectrum, PetscInt classes, const PetscInt labels[],
+                                    const char *const names[]);
 /* Bytes per rank that the samples take (CkDataMemory()), for the plan; 0 if never told. */
 PetscErrorCode CkSpectrumSetDataMemory(CkSpectrum spectrum, double bytes_per_rank);
 PetscErrorCode CkSpectrumRegisterOptions(void);
@@ -114,6 +143,10 @@ PetscErrorCode CkSpectrumGetVectors(CkSpectrum spectrum, PetscInt *k, const Vec 
 PetscErrorCode CkSpectrumGetStatistics(CkSpectrum spectrum, CkSpectrumStatistics *statistics);
 /* Of the route density (user error for another); borrowed, the same bits on every rank and any number of ranks. */
 PetscErrorCode CkSpectrumGetDensity(CkSpectrum spectrum, const CkSpectrumDensity **density);
+/* The parts of -noise_group, in the order of the table (n = 0: none asked for); the leading subspaces of those of
+ * class, at most -noise_group_vectors vectors each, else NULL. Borrowed, the same on every rank. */
+PetscErrorCode CkSpectrumGetGroups(CkSpectrum spectrum, PetscInt *n, const CkSpectrumGroup **groups,
+                                   const CkSubspaces **subspaces);
 PetscErrorCode CkSpectrumView(CkSpectrum spectrum);               /* the summary table */
 PetscErrorCode CkSpectrumWrite(CkSpectrum spectrum, CkFile file); /* datasets and attributes of docs/formats.md */
 PetscErrorCode CkSpectrumDestroy(CkSpectrum *spectrum);

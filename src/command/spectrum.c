@@ -31,6 +31,23 @@ static PetscErrorCode LogNotes(const CkProblem *problem)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Labels and names of the classes, for -noise_group class. */
+static PetscErrorCode SetClasses(CkProblem *problem, CkSpectrum spectrum)
+{
+  PetscInt     N, classes, *labels;
+  const char **names;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDataGetSize(problem->data, &N));
+  PetscCall(CkDataGetClasses(problem->data, &classes));
+  PetscCall(PetscMalloc2(N, &labels, classes, &names));
+  PetscCall(CkDataGetLabels(problem->data, labels));
+  for (PetscInt c = 0; c < classes; ++c) PetscCall(CkDataGetClass(problem->data, c, &names[c], NULL));
+  PetscCall(CkSpectrumSetClasses(spectrum, classes, labels, names));
+  PetscCall(PetscFree2(labels, names));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CreateSpectrum(CkProblem *problem, CkDiffusion *D, CkSpectrum *spectrum)
 {
   const char *samples;
@@ -45,6 +62,7 @@ static PetscErrorCode CreateSpectrum(CkProblem *problem, CkDiffusion *D, CkSpect
   PetscCall(CkSpectrumSetDescription(*spectrum, problem->weights, samples));
   PetscCall(CkProblemDataMemory(problem, &bytes));
   PetscCall(CkSpectrumSetDataMemory(*spectrum, bytes));
+  PetscCall(SetClasses(problem, *spectrum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

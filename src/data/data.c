@@ -101,6 +101,14 @@ PetscErrorCode CkDataGetClass(CkData data, PetscInt number, const char **name, P
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkDataGetLabels(CkData data, PetscInt labels[])
+{
+  PetscFunctionBeginUser;
+  CheckOpened(data);
+  for (PetscInt i = 0; i < data->selection.n; ++i) labels[i] = (PetscInt)data->labels[i];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkDataGetDescription(CkData data, const char **text)
 {
   PetscFunctionBeginUser;

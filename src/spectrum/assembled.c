@@ -9,7 +9,7 @@
 /* Below this an eigenvector of the Gram matrix does not give one of D: v = G'u / sqrt(N lambda) carries the relative
    error `precision` of G amplified by sqrt(lambda_max / lambda), and u is known to 10 n eps and the noise of the
    products only. */
-static double VectorFloor(CkSpectrum s, PetscInt order, double lambda_max)
+double CkSpectrumVectorFloor(CkSpectrum s, PetscInt order, double lambda_max)
 {
   const double floor = PetscMax(CkSpectrumRounding(order, lambda_max), 100 * s->precision * s->precision * lambda_max);
 
@@ -33,7 +33,7 @@ static PetscErrorCode Keep(CkSpectrum s, PetscInt order, const double values[])
 static PetscErrorCode CheckLeading(CkSpectrum s, PetscInt m, const double lambda[], const double U[], PetscInt order,
                                    const double values[], CkSpectrumMap map)
 {
-  const double floor = VectorFloor(s, order, values[0]);
+  const double floor = CkSpectrumVectorFloor(s, order, values[0]);
   PetscInt    *index, usable = 0;
   Vec         *V;
   double      *residual;
@@ -78,7 +78,7 @@ static PetscErrorCode KeepVectors(CkSpectrum s, CkBlockMatrix Z, PetscInt order,
 /* How many of the wanted eigenvectors there are: all of them for dense, those above the floor for gram. */
 static PetscErrorCode CountVectors(CkSpectrum s, PetscInt order)
 {
-  const double floor = s->method == CK_SPECTRUM_GRAM ? VectorFloor(s, order, s->values[0]) : -HUGE_VAL;
+  const double floor = s->method == CK_SPECTRUM_GRAM ? CkSpectrumVectorFloor(s, order, s->values[0]) : -HUGE_VAL;
   PetscInt     usable = 0;
 
   PetscFunctionBeginUser;
@@ -92,10 +92,10 @@ static PetscErrorCode CountVectors(CkSpectrum s, PetscInt order)
 }
 
 /* Rounding errors of an assembled matrix: each entry is a sum of N or d terms, whose errors are relative to the
-   uncentred moment and add up as random ones do; with those of products in single precision. */
-static double AssemblyNoise(CkSpectrum s, PetscInt order)
+   uncentred moment and add up as random ones do. */
+double CkSpectrumAssemblyNoise(CkSpectrum s, PetscInt order)
 {
-  return 10 * ((double)order + sqrt((double)PetscMax(s->N, s->d))) * DBL_EPSILON * s->scale + CkSpectrumProductNoise(s);
+  return 10 * ((double)order + sqrt((double)PetscMax(s->N, s->d))) * DBL_EPSILON * s->scale;
 }
 
 /* Trace and norm are taken, and the leading pairs found, before the solver destroys the matrix: no copy is needed. */
@@ -116,7 +116,8 @@ static PetscErrorCode SolveValues(CkSpectrum s, CkBlockMatrix A, PetscInt order,
   if (s->check) {
     CkSpectrumCheckAssembly(&s->checks, trace, s->trace, s->scale, s->precision);
     CkSpectrumCheckTrace(&s->checks, order, values, PETSC_TRUE, s->trace, s->scale, s->precision);
-    CkSpectrumCheckValues(&s->checks, order, values, trace, frobenius, AssemblyNoise(s, order));
+    CkSpectrumCheckValues(&s->checks, order, values, trace, frobenius,
+                          CkSpectrumAssemblyNoise(s, order) + CkSpectrumProductNoise(s));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -2,6 +2,7 @@
 #include <clarkia/error.h>
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 /* Self-checks (decision 13): each compares two numbers that were come by in different ways. */
 
@@ -107,6 +108,22 @@ void CkSpectrumCheckResiduals(CkSpectrumChecks *checks, PetscInt m, const double
 
   for (PetscInt i = 0; i < m; ++i) worst = Worse(worst, residual[i]);
   CkSpectrumCheckAdd(checks, "|D v - lambda v| / lambda_max, D v from the data", worst, bound);
+}
+
+static PetscBool IsWorse(const CkSpectrumCheck *a, const CkSpectrumCheck *b)
+{
+  return (PetscBool)(isnan(a->measured) || a->measured * b->bound > b->measured * a->bound);
+}
+
+void CkSpectrumChecksMerge(CkSpectrumChecks *to, const CkSpectrumChecks *from)
+{
+  for (PetscInt i = 0; i < from->n; ++i) {
+    PetscInt at = 0;
+
+    while (at < to->n && strcmp(to->list[at].name, from->list[i].name) != 0) ++at;
+    if (at == to->n) CkSpectrumCheckAdd(to, from->list[i].name, from->list[i].measured, from->list[i].bound);
+    else if (IsWorse(&from->list[i], &to->list[at])) to->list[at] = from->list[i];
+  }
 }
 
 PetscErrorCode CkSpectrumChecksVerify(MPI_Comm comm, const CkSpectrumChecks *checks)

@@ -183,7 +183,7 @@ PetscErrorCode CkSpectrumLeading(CkBlockMatrix A, MPI_Comm comm, PetscInt m, dou
   CkCheckAll(comm, reason > 0 && found >= m, PETSC_ERR_CONV_FAILED,
              "self-check of the spectrum: %" PetscInt_FMT " of the %" PetscInt_FMT
              " leading eigenpairs of the assembled matrix after %" PetscInt_FMT
-             " restarts; ask for fewer with -spectrum_residuals",
+             " restarts; ask for fewer with -spectrum_residuals or -noise_group_vectors",
              found, m, iterations);
   PetscCall(GetPairs(eps, &shell, m, n, lambda, *U));
   PetscCall(EPSDestroy(&eps));

@@ -57,10 +57,14 @@ static PetscErrorCode SetFixed(CkSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+double CkProductNoise(CkPrecision products, double trace)
+{
+  return products == CK_FLOAT64 ? 0 : sqrt(CK_PRODUCT_CHUNK) * (FLT_EPSILON / 2.) * trace;
+}
+
 double CkSpectrumProductNoise(CkSpectrum s)
 {
-  if (s->method != CK_SPECTRUM_GRAM || s->products == CK_FLOAT64) return 0;
-  return sqrt(CK_PRODUCT_CHUNK) * (FLT_EPSILON / 2.) * s->trace;
+  return s->method == CK_SPECTRUM_GRAM ? CkProductNoise(s->products, s->trace) : 0;
 }
 
 /* ELPA gives values only. */
@@ -85,6 +89,7 @@ static PetscErrorCode Estimate(CkSpectrum s, CkSpectrumMethod method, CkSpectrum
   while (PETSC_TRUE) {
     *e = (CkSpectrumEstimate){0};
     PetscCall(CkSpectrumRouteFind(method)->estimate(s, e));
+    PetscCall(CkGroupsEstimate(s, e));
     *fits = (PetscBool)(CkSpectrumTotalMemory(s, e) <= limit);
     if (*fits || s->solver_asked || s->solver == CK_SOLVER_SCALAPACK) break;
     s->solver = CK_SOLVER_SCALAPACK;
@@ -103,7 +108,11 @@ static PetscErrorCode ChooseMethod(CkSpectrum s)
   PetscFunctionBeginUser;
   s->method = s->asked;
   PetscCall(PetscSNPrintf(s->reason, sizeof(s->reason), "as asked"));
-  if (s->asked != CK_SPECTRUM_AUTO) PetscFunctionReturn(PETSC_SUCCESS);
+  if (s->groups.kind == CK_GROUP_CLASS && s->asked == CK_SPECTRUM_AUTO) {
+    s->method = CK_SPECTRUM_GRAM;
+    PetscCall(PetscSNPrintf(s->reason, sizeof(s->reason), "classes are blocks of the Gram matrix"));
+  }
+  if (s->method != CK_SPECTRUM_AUTO) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Estimate(s, complete, &e, &fits));
   if (fits) {
     s->method = complete;
@@ -255,8 +264,12 @@ static const struct {
 PetscErrorCode CkSpectrumCheckKeys(MPI_Comm comm, CkSpectrumMethod method, PetscBool asked)
 {
   const char *name = CkSpectrumMethodName(method);
+  char        kind[16];
+  PetscBool   blocks;
 
   PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("noise_group", kind, sizeof(kind), NULL));
+  blocks = (PetscBool)(strcmp(kind, "layer") == 0 || strcmp(kind, "tensor") == 0); /* which may be Gram matrices */
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(ck_route_keys); ++i) {
     const char     *key = ck_route_keys[i].key, *methods = ck_route_keys[i].methods;
     const PetscBool never = (PetscBool)(strcmp(methods, "density") == 0); /* auto does not take it */
@@ -264,6 +277,7 @@ PetscErrorCode CkSpectrumCheckKeys(MPI_Comm comm, CkSpectrumMethod method, Petsc
 
     PetscCall(PetscOptionsHasName(NULL, NULL, key, &given));
     if (!given || strstr(methods, name)) continue;
+    if (strstr(methods, "gram") && strstr(key, "noise") && blocks) continue;
     CkCheckAll(comm, !asked && !never, PETSC_ERR_ARG_INCOMP,
                "%s has no effect with -spectrum_method %s: leave it out, or give -spectrum_method %s", key,
                asked ? name : "auto", methods);
@@ -283,6 +297,7 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
     s->comm, CkSpectrumMaximalRank(s) >= 1, PETSC_ERR_ARG_SIZ,
     "D needs at least 2 samples: it is the covariance of their gradients, 0 for one sample; raise -data_count, "
     "or take the second moment (-noise_centred false)");
+  PetscCall(CkGroupsCheck(s));
   PetscCall(SetFixed(s));
   PetscCall(CkDiffusionGetGramPrecision(s->D, &s->products));
   PetscCall(ChooseMethod(s));

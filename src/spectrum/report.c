@@ -55,7 +55,7 @@ static PetscErrorCode ProblemRows(CkSpectrum s, CkTable table)
 
 static PetscErrorCode CostRows(CkSpectrum s, CkTable table)
 {
-  static const char *const names[] = {"trace", "assembly", "eigenvalues", "checks", "vectors"};
+  static const char *const names[] = {"trace", "assembly", "eigenvalues", "checks", "vectors", "parts"};
   char                     total[32], one[32], note[192] = "", passes[192] = "";
   size_t                   used = 0, length = 0;
   double                   memory;
@@ -198,5 +198,6 @@ PetscErrorCode CkSpectrumView(CkSpectrum s)
   PetscCall(CheckRows(s, table));
   PetscCall(CkTableDestroy(&table));
   PetscCall(ValueTable(s));
+  if (s->groups.kind != CK_GROUP_NONE) PetscCall(CkGroupsView(s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

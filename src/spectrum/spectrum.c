@@ -90,6 +90,7 @@ PetscErrorCode CkSpectrumRegisterOptions(void)
 {
   PetscFunctionBeginUser;
   PetscCall(CkOptionsRegister("Spectrum", table));
+  PetscCall(CkGroupsRegisterOptions());
   PetscCall(CkInterruptRegisterOptions());
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -197,6 +198,7 @@ PetscErrorCode CkSpectrumSetFromOptions(CkSpectrum s)
   PetscCall(KrylovFromOptions(s));
   PetscCall(DensityFromOptions(s));
   PetscCall(ParseVectors(s));
+  PetscCall(CkGroupsSetFromOptions(s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -287,6 +289,7 @@ static PetscErrorCode Clear(CkSpectrum s)
   PetscCall(CkSpectrumDestroyVectors(s->nvectors, &s->vectors));
   PetscCall(PetscFree2(s->values, s->residual));
   PetscCall(CkDensityDestroy(&s->density));
+  PetscCall(CkGroupsClear(s));
   PetscCall(PetscArrayzero(s->seconds, CK_PHASE_COUNT));
   PetscCall(PetscArrayzero(s->passes, CK_PHASE_COUNT));
   s->earlier_passes = s->earlier_sweeps = 0;
@@ -307,6 +310,7 @@ PetscErrorCode CkSpectrumSolve(CkSpectrum s)
   PetscCall(CkDiffusionGetSweeps(s->D, &sweeps_before));
   PetscCall(IndependentTrace(s));
   PetscCall(CkSpectrumRouteFind(s->method)->solve(s));
+  if (s->groups.kind == CK_GROUP_LAYER || s->groups.kind == CK_GROUP_TENSOR) PetscCall(CkGroupsSolveLayers(s));
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_COUNT));
   PetscCall(CkLossGetPasses(s->loss, &after));
   PetscCall(CkDiffusionGetSweeps(s->D, &sweeps_after));
@@ -371,6 +375,7 @@ PetscErrorCode CkSpectrumDestroy(CkSpectrum *spectrum)
   PetscFunctionBeginUser;
   if (!*spectrum) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Clear(*spectrum));
+  PetscCall(CkGroupsDestroy(*spectrum));
   PetscCall(PetscFree(*spectrum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

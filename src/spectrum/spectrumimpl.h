@@ -11,7 +11,7 @@ typedef struct {
   double      measured, bound;
 } CkSpectrumCheck;
 
-#define CK_SPECTRUM_CHECKS 10
+#define CK_SPECTRUM_CHECKS 16
 typedef struct {
   PetscInt        n;
   CkSpectrumCheck list[CK_SPECTRUM_CHECKS];
@@ -48,6 +48,7 @@ typedef enum {
   CK_PHASE_SOLVE,
   CK_PHASE_CHECK,
   CK_PHASE_VECTORS,
+  CK_PHASE_GROUPS,
   CK_PHASE_COUNT
 } CkSpectrumPhase;
 
@@ -69,6 +70,23 @@ typedef struct {
 /* Eigenvalues below this part of the largest count as zero where the eigenvector of D is had from one of K: (G.2) would
    lose half of its digits there, and any vector orthogonal to the others is as good. */
 #define CK_NULL_VALUE 1e-10
+
+/* A layer or tensor: consecutive weights. */
+typedef struct {
+  char     name[128];
+  PetscInt size;
+} CkGroupLayer;
+
+/* -noise_group: groups.c, groups_class.c, groups_layer.c, groups_report.c */
+typedef struct {
+  CkGroupKind kind;
+  PetscInt    vectors;                    /* leading eigenvectors of each part, for the angles */
+  PetscInt    classes, *labels, *members; /* labels [N], members [classes]; NULL where not told */
+  char (*class_name)[64];                 /* [classes] "" where there is none */
+  PetscInt         n;
+  CkSpectrumGroup *list;      /* [n] */
+  CkSubspaces      subspaces; /* n = 0: none */
+} CkGroups;
 
 struct _p_CkSpectrum {
   MPI_Comm         comm;
@@ -98,6 +116,7 @@ struct _p_CkSpectrum {
   PetscInt     seed;
   double       earlier_passes, earlier_sweeps; /* of the run whose checkpoint this one goes on from */
 
+  CkGroups             groups;
   CkSpectrumEstimate   estimate;
   double               data_bytes, fixed; /* bytes per rank besides: samples; samples, engine, point */
   PetscBool            solved;
@@ -130,6 +149,8 @@ PetscInt CkSpectrumMaximalRank(CkSpectrum s);
 /* Bound of what products in single precision change in the eigenvalues, eq. (G.8); 0 where there are none. Needs the
    trace. */
 double CkSpectrumProductNoise(CkSpectrum s);
+/* The same for a matrix of that trace. */
+double CkProductNoise(CkPrecision products, double trace);
 /* Bytes per rank of a route, with what every route needs. */
 double CkSpectrumTotalMemory(CkSpectrum s, const CkSpectrumEstimate *e);
 /* Floating-point operations of one gradient, its row, and one column of a product with D; 0 for landscapes. */
@@ -150,6 +171,55 @@ typedef PetscErrorCode (*CkSpectrumMap)(CkSpectrum s, PetscInt m, const double U
 PetscErrorCode CkSpectrumSolveAssembled(CkSpectrum s, CkBlockMatrix *A, CkSpectrumMap map);
 /* Memory and operations of the eigenproblem of an assembled matrix of the estimate's order; passes of the checks. */
 PetscErrorCode CkSpectrumEstimateAssembled(CkSpectrum s, PetscBool gram, CkSpectrumEstimate *e);
+
+/* Below this an eigenvector of a Gram matrix of that order does not give one of D. */
+double CkSpectrumVectorFloor(CkSpectrum s, PetscInt order, double lambda_max);
+/* Rounding errors of the entries of an assembled matrix of that order, without those of products in single precision.
+ */
+double CkSpectrumAssemblyNoise(CkSpectrum s, PetscInt order);
+
+/* groups.c */
+PetscErrorCode CkGroupsRegisterOptions(void);
+PetscErrorCode CkGroupsSetFromOptions(CkSpectrum s);
+/* What is not the method's own business: the net's layers or the classes are there. User error. */
+PetscErrorCode CkGroupsCheck(CkSpectrum s);
+/* Adds to the costs of a route. */
+PetscErrorCode CkGroupsEstimate(CkSpectrum s, CkSpectrumEstimate *e);
+PetscErrorCode CkGroupsClear(CkSpectrum s);   /* results */
+PetscErrorCode CkGroupsDestroy(CkSpectrum s); /* classes as well */
+const char    *CkGroupKindName(CkGroupKind kind);
+/* Of a part: the samples it is of, weights, its greatest rank. */
+typedef struct {
+  PetscInt samples, dimension, rank;
+  double   scale, noise;
+} CkGroupSizes;
+/* Room for n parts. */
+PetscErrorCode CkGroupsAllocate(CkSpectrum s, PetscInt n);
+/* Part number `slot` from its eigenvalues, max(1, rank) of them; NULL: an empty part. */
+PetscErrorCode CkGroupsSetValues(CkSpectrum s, PetscInt slot, const double values[], double trace,
+                                 const CkGroupSizes *sizes);
+/* The same from a matrix (destroyed), whose eigenvalues times `scale` they are, with checks; noise: what rounding has
+   done to the matrix's eigenvalues. */
+PetscErrorCode CkGroupsSetMatrix(CkSpectrum s, PetscInt slot, CkBlockMatrix *A, const CkGroupSizes *sizes);
+/* groups_class.c: from the Gram matrix, which is left as it is. */
+PetscErrorCode CkGroupsSolveClasses(CkSpectrum s, CkBlockMatrix K);
+/* groups_layer.c: from the data; layers [n]: names and weights, in the order of x (from PetscMalloc). */
+PetscErrorCode CkGroupsGetLayers(CkSpectrum s, PetscInt *n, CkGroupLayer **layers);
+PetscErrorCode CkGroupsSolveLayers(CkSpectrum s);
+/* groups_report.c */
+PetscErrorCode CkGroupsView(CkSpectrum s);
+PetscErrorCode CkGroupsWrite(CkSpectrum s, CkFile file);
+/* write.c: statistics as attributes of `path`. */
+PetscErrorCode CkSpectrumWriteStatistics(CkFile file, const char path[], const CkSpectrumStatistics *t);
+
+/* subspaces.c */
+/* From products of all vectors, [m x m] with the vectors of a space one after the other: names and dimensions are set.
+   tolerance [m]: what rounding makes of products with vector i. */
+PetscErrorCode CkSubspacesCreate(PetscInt n, CkSubspaces *spaces);
+PetscErrorCode CkSubspacesCompute(CkSubspaces *spaces, const double products[], const double tolerance[]);
+PetscErrorCode CkSubspacesView(MPI_Comm comm, const CkSubspaces *spaces, const char what[]);
+PetscErrorCode CkSubspacesWrite(const CkSubspaces *spaces, CkFile file);
+PetscErrorCode CkSubspacesDestroy(CkSubspaces *spaces);
 
 /* krylov_plan.c: "weight", "sample" */
 const char *CkKrylovFormName(CkKrylovForm form);
@@ -202,6 +272,8 @@ void CkSpectrumCheckTrace(CkSpectrumChecks *checks, PetscInt n, const double val
 /* m eigenvalues of another solver: each must be among the n values, in order. index [m]: which it is. */
 void CkSpectrumCheckLeading(CkSpectrumChecks *checks, PetscInt m, const double leading[], PetscInt n,
                             const double values[], PetscInt index[]);
+/* Each of the checks that `from` has, with the worse of the two where `to` has it already. */
+void CkSpectrumChecksMerge(CkSpectrumChecks *to, const CkSpectrumChecks *from);
 void CkSpectrumCheckResiduals(CkSpectrumChecks *checks, PetscInt m, const double residual[], double bound);
 /* Error on all ranks naming the first check that fails. */
 PetscErrorCode CkSpectrumChecksVerify(MPI_Comm comm, const CkSpectrumChecks *checks);

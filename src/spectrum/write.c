@@ -107,9 +107,8 @@ static PetscErrorCode WriteProblem(CkSpectrum s, CkFile file)
 }
 
 /* A rank that is not known is left out, and so is a number that is not. */
-static PetscErrorCode WriteStatistics(CkSpectrum s, CkFile file)
+PetscErrorCode CkSpectrumWriteStatistics(CkFile file, const char path[], const CkSpectrumStatistics *t)
 {
-  const CkSpectrumStatistics *t = &s->statistics;
   const struct {
     const char *name;
     double      value;
@@ -126,11 +125,7 @@ static PetscErrorCode WriteStatistics(CkSpectrum s, CkFile file)
                {"clipped_std", t->clipped_std},
                {"participation_ratio", t->participation_ratio},
                {"stable_rank", t->stable_rank},
-               {"score", t->score},
-               {"passes", t->passes},
-               {"solver_passes", s->passes[CK_PHASE_SOLVE]},
-               {"sweeps", t->sweeps},
-               {"seconds", t->seconds}};
+               {"score", t->score}};
   const struct {
     const char *name;
     PetscInt    value;
@@ -141,11 +136,21 @@ static PetscErrorCode WriteStatistics(CkSpectrum s, CkFile file)
 
   PetscFunctionBeginUser;
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(reals); ++i) {
-    if (!isnan(reals[i].value)) PetscCall(CkFileWriteReal(file, "/", reals[i].name, reals[i].value));
+    if (!isnan(reals[i].value)) PetscCall(CkFileWriteReal(file, path, reals[i].name, reals[i].value));
   }
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(ranks); ++i) {
-    if (ranks[i].value != CK_RANK_UNKNOWN) PetscCall(CkFileWriteInt(file, "/", ranks[i].name, ranks[i].value));
+    if (ranks[i].value != CK_RANK_UNKNOWN) PetscCall(CkFileWriteInt(file, path, ranks[i].name, ranks[i].value));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WriteCosts(CkSpectrum s, CkFile file)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkFileWriteReal(file, "/", "passes", s->statistics.passes));
+  PetscCall(CkFileWriteReal(file, "/", "solver_passes", s->passes[CK_PHASE_SOLVE]));
+  PetscCall(CkFileWriteReal(file, "/", "sweeps", s->statistics.sweeps));
+  PetscCall(CkFileWriteReal(file, "/", "seconds", s->statistics.seconds));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -174,10 +179,12 @@ PetscErrorCode CkSpectrumWrite(CkSpectrum s, CkFile file)
   PetscFunctionBeginUser;
   PetscCheck(s->solved, s->comm, PETSC_ERR_ORDER, "Call CkSpectrumSolve() first");
   PetscCall(WriteProblem(s, file));
-  PetscCall(WriteStatistics(s, file));
+  PetscCall(CkSpectrumWriteStatistics(file, "/", &s->statistics));
+  PetscCall(WriteCosts(s, file));
   PetscCall(WriteChecks(s, file));
   PetscCall(WriteValues(s, file));
   if (s->nvectors > 0) PetscCall(WriteVectors(s, file));
   if (CkSpectrumRouteFind(s->method)->write) PetscCall(CkSpectrumRouteFind(s->method)->write(s, file));
+  if (s->groups.kind != CK_GROUP_NONE) PetscCall(CkGroupsWrite(s, file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

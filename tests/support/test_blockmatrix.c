@@ -105,6 +105,63 @@ static void norms_and_products_match_loops(void **state)
   }
 }
 
+/* Q A Q with Q = 1 minus the means over four uneven groups, one of them empty; and the rows and columns of every second
+   index, backwards. */
+static void centred_by_groups_and_cut(void **state)
+{
+  enum { M = 4 };
+
+  (void)state;
+  for (int s = 0; s < SIZES; ++s) {
+    const PetscInt n = sizes[s], half = (n + 1) / 2;
+    double        *R = calloc((size_t)n * 4, sizeof(*R)), *S = calloc((size_t)n * (size_t)n, sizeof(*S));
+    double        *Q = calloc((size_t)n * (size_t)n, sizeof(*Q)), *rows = calloc((size_t)n * (size_t)n, sizeof(*rows));
+    double         members[M] = {0}, largest = 0;
+    PetscInt       group[LARGEST], index[LARGEST], size;
+    CkBlockMatrix  A, B;
+
+    random_rows(7, 4, n, R);
+    for (PetscInt i = 0; i < n; ++i) {
+      group[i] = i % 5 == 1 ? 3 : i % 2;
+      members[group[i]] += 1;
+    }
+    for (PetscInt i = 0; i < half; ++i) index[i] = 2 * (half - 1 - i);
+    outer(4, n, R, 1, S);
+    for (PetscInt i = 0; i < n; ++i) largest = fmax(largest, S[i * n + i]);
+    OK(CkBlockMatrixCreate(PETSC_COMM_WORLD, n, &A));
+    OK(CkBlockMatrixAddOuter(A, 4, R, n, 1));
+    OK(CkBlockMatrixCentreGroups(A, M, group));
+    /* the rows of R, centred */
+    for (int t = 0; t < 4; ++t) {
+      double mean[M] = {0};
+
+      for (PetscInt i = 0; i < n; ++i) mean[group[i]] += R[t * n + i] / members[group[i]];
+      for (PetscInt i = 0; i < n; ++i) R[t * n + i] -= mean[group[i]];
+    }
+    outer(4, n, R, 1, Q);
+    OK(CkBlockMatrixGetRows(A, 0, n, rows));
+    assert_close(largest_difference((size_t)(n * n), rows, Q), 0, 1e-13, n * largest);
+    OK(CkBlockMatrixPart(A, half, index, &B));
+    OK(CkBlockMatrixGetSize(B, &size));
+    assert_int_equal(size, half);
+    OK(CkBlockMatrixSymmetrize(B));
+    for (PetscInt i = 0; i < half; ++i) {
+      double   row[LARGEST];
+      PetscInt wrong = 0;
+
+      OK(CkBlockMatrixGetRows(B, i, 1, row));
+      for (PetscInt j = 0; j < half; ++j) wrong += row[j] != rows[index[i] * n + index[j]];
+      assert_on_all_ranks(wrong == 0); /* copies, to the last bit */
+    }
+    OK(CkBlockMatrixDestroy(&A));
+    OK(CkBlockMatrixDestroy(&B));
+    free(R);
+    free(S);
+    free(Q);
+    free(rows);
+  }
+}
+
 /* (-1, 2, -1): lambda_k = 2 - 2 cos(k pi/(n+1)). */
 static CkBlockMatrix second_difference(PetscInt n)
 {
@@ -208,6 +265,7 @@ static void orders_beyond_the_index_range_are_refused(void **state)
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(updates_are_sums_of_outer_products),
   cmocka_unit_test(norms_and_products_match_loops),
+  cmocka_unit_test(centred_by_groups_and_cut),
   cmocka_unit_test(eigenvalues_of_the_second_difference),
   cmocka_unit_test(eigenvectors_of_a_deficient_matrix),
   cmocka_unit_test(not_a_number_is_refused_before_the_solver),

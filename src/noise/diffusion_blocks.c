@@ -1,0 +1,334 @@
+/*
+  diffusion_blocks.c: diagonal blocks of D, one after the other. A block of s weights is assembled as the smaller of two
+  matrices with the same non-zero eigenvalues: D_l itself, s x s, where s <= N, else the Gram matrix of its weights,
+  N x N. Each rank keeps the gradients of its own samples for as many consecutive weights as -noise_memory allows, one
+  pass over the data a range; then every block in that range is assembled from memory.
+*/
+#include "noiseimpl.h"
+#include <clarkia/blockproduct.h>
+#include <string.h>
+
+enum { ROWS = 512 }; /* samples of an update of D_l, in whole sum blocks: part of the bits contract */
+
+struct _p_CkDiffusionBlocks {
+  CkDiffusion      D;
+  CkDiffusionSizes sizes;
+  PetscInt         n, *size;
+  PetscInt         block, offset; /* the next block, its first weight */
+  PetscInt         samples;       /* of this rank */
+  PetscInt         first, count;  /* weights in the store */
+  double          *shift;         /* [d] what is subtracted from each gradient, or NULL */
+  char            *rows;          /* [tile x d] gradients as the engine gives them */
+  char            *store;         /* [samples x count] */
+  PetscInt         room;          /* weights that fit the store */
+};
+
+static PetscBool IsGram(const CkDiffusionSizes *sizes, PetscInt size)
+{
+  return (PetscBool)(size > sizes->N);
+}
+
+/* Weights of a pass that begins with number `done` of a block: the rest of it, if it fits, and the blocks after it that
+   do; a block of which the Gram matrix is taken may be cut between chunks. */
+static PetscInt RangeLength(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt n, const PetscInt size[],
+                            PetscInt block, PetscInt done)
+{
+  const double fit = D->memory / ((double)CkBlocksCount(&sizes->blocks, 0) * (double)sizes->bytes);
+  PetscInt     count = size[block] - done;
+
+  if ((double)count > fit && IsGram(sizes, size[block]))
+    return PetscMin(count, PetscMax(1, (PetscInt)(fit / CK_PRODUCT_CHUNK)) * CK_PRODUCT_CHUNK);
+  while (++block < n && (double)count + (double)size[block] <= fit) count += size[block];
+  return count;
+}
+
+/* Passes, and the longest range. */
+static PetscInt CountPasses(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt n, const PetscInt size[],
+                            PetscInt *longest)
+{
+  PetscInt block = 0, done = 0, passes = 0;
+
+  *longest = 0;
+  while (block < n) {
+    PetscInt count = RangeLength(D, sizes, n, size, block, done);
+
+    *longest = PetscMax(*longest, count);
+    ++passes;
+    while (block < n && count >= size[block] - done) {
+      count -= size[block++] - done;
+      done = 0;
+    }
+    done += count;
+  }
+  return passes;
+}
+
+/* Weights exchanged at a time for the Gram matrix of a block. */
+static PetscInt SliceLength(const CkDiffusionSizes *sizes, PetscInt size)
+{
+  const PetscInt chunks = (PetscInt)(PetscMin(4096., 16e6 / (double)sizes->N) / CK_PRODUCT_CHUNK);
+  const PetscInt all = (size + CK_PRODUCT_CHUNK - 1) / CK_PRODUCT_CHUNK;
+
+  return PetscMax(1, PetscMin(chunks, all)) * CK_PRODUCT_CHUNK;
+}
+
+/* Sum blocks in an update of D_l. */
+static PetscInt BlocksAtOnce(const CkDiffusionSizes *sizes)
+{
+  return PetscMax(1, ROWS / sizes->blocks.block);
+}
+
+static CkPrecision ProductPrecision(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt size)
+{
+  CkDiffusionSizes part = *sizes;
+
+  part.d = size;
+  return CkDiffusionGramChoice(D, &part);
+}
+
+PetscErrorCode CkDiffusionBlocksCost(CkDiffusion D, PetscInt n, const PetscInt size[], double *bytes, double *passes)
+{
+  CkDiffusionSizes sizes;
+  PetscInt         longest;
+  double           buffers = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDiffusionGetSizes(D, &sizes));
+  *passes = (double)CountPasses(D, &sizes, n, size, &longest);
+  for (PetscInt l = 0; l < n; ++l) {
+    const PetscInt slice = SliceLength(&sizes, size[l]);
+    double         one = (double)(BlocksAtOnce(&sizes) * sizes.blocks.block + 1) * (double)size[l] * sizeof(double);
+
+    if (IsGram(&sizes, size[l]))
+      one = (double)slice * (double)CkBlocksCount(&sizes.blocks, 0) * (double)sizes.bytes +
+            CkBlockProductMemory(sizes.comm, sizes.N, slice, sizes.precision, ProductPrecision(D, &sizes, size[l]));
+    buffers = PetscMax(buffers, one);
+  }
+  *bytes = (double)longest * (double)CkBlocksCount(&sizes.blocks, 0) * (double)sizes.bytes +
+           (double)sizes.blocks.tile * (double)sizes.d * (double)sizes.bytes + sizeof(double) * (double)sizes.d +
+           buffers;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The mean gradient, or the opposite of what the second moment adds. */
+static PetscErrorCode MakeShift(CkDiffusionBlocks b)
+{
+  const double *mean;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDiffusionGetShift(b->D, &b->shift));
+  for (PetscInt i = 0; b->shift && i < b->sizes.d; ++i) b->shift[i] = -b->shift[i];
+  if (!b->D->centred) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkLossMeanGradient(b->D->loss, &mean));
+  PetscCall(PetscMalloc1(b->sizes.d, &b->shift));
+  PetscCall(PetscArraycpy(b->shift, mean, b->sizes.d));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDiffusionBlocksCreate(CkDiffusion D, PetscInt n, const PetscInt size[], CkDiffusionBlocks *blocks)
+{
+  CkDiffusionBlocks b;
+  PetscInt          sum = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&b));
+  b->D = D;
+  b->n = n;
+  PetscCall(CkDiffusionGetSizes(D, &b->sizes));
+  PetscCall(PetscMalloc1(n, &b->size));
+  PetscCall(PetscArraycpy(b->size, size, n));
+  for (PetscInt l = 0; l < n; ++l) {
+    PetscCheck(size[l] > 0, b->sizes.comm, PETSC_ERR_ARG_OUTOFRANGE, "Block %" PetscInt_FMT " has no weights", l);
+    sum += size[l];
+  }
+  PetscCheck(sum == b->sizes.d, b->sizes.comm, PETSC_ERR_ARG_SIZ,
+             "Blocks of %" PetscInt_FMT " weights in all, dimension %" PetscInt_FMT, sum, b->sizes.d);
+  b->samples = CkBlocksCount(&b->sizes.blocks, b->sizes.blocks.rank);
+  (void)CountPasses(D, &b->sizes, n, size, &b->room);
+  PetscCall(MakeShift(b));
+  PetscCall(PetscMalloc2((size_t)b->sizes.blocks.tile * (size_t)b->sizes.d * b->sizes.bytes, &b->rows,
+                         (size_t)b->room * (size_t)b->samples * b->sizes.bytes, &b->store));
+  *blocks = b;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDiffusionBlocksDestroy(CkDiffusionBlocks *blocks)
+{
+  CkDiffusionBlocks b = *blocks;
+
+  PetscFunctionBeginUser;
+  if (!b) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscFree2(b->rows, b->store));
+  PetscCall(PetscFree(b->shift));
+  PetscCall(PetscFree(b->size));
+  PetscCall(PetscFree(*blocks));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One pass: the store holds the range that begins with number `done` of the block. */
+static PetscErrorCode Load(CkDiffusionBlocks b, PetscInt done)
+{
+  const CkBatch all = CkBatchAll(b->sizes.N);
+  const size_t  bytes = b->sizes.bytes, d = (size_t)b->sizes.d;
+  CkPass        pass;
+  CkTile        tile;
+
+  PetscFunctionBeginUser;
+  b->first = b->offset + done;
+  b->count = RangeLength(b->D, &b->sizes, b->n, b->size, b->block, done);
+  PetscCall(CkPassBegin(b->D->loss, &all, &pass));
+  while (PETSC_TRUE) {
+    size_t at;
+
+    PetscCall(CkPassNext(pass, &tile));
+    if (!tile.more) break;
+    PetscCall(CkPassRows(pass, b->sizes.precision, b->rows, d));
+    at = (size_t)CkBlocksLocal(&b->sizes.blocks, tile.first);
+    for (size_t k = 0; k < (size_t)tile.n; ++k)
+      memcpy(b->store + (at + k) * (size_t)b->count * bytes, b->rows + (k * d + (size_t)b->first) * bytes,
+             (size_t)b->count * bytes);
+  }
+  PetscCall(CkPassEnd(&pass));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* to[i][k] = entry `from + i` of stored sample k, for `count` weights, in squares that stay in the cache. */
+static void Turn(CkDiffusionBlocks b, PetscInt from, PetscInt count, char *to)
+{
+  const size_t bytes = b->sizes.bytes, samples = (size_t)b->samples;
+
+  for (PetscInt first = 0; first < count; first += 32) {
+    for (size_t k = 0; k < samples; ++k) {
+      const char *row = b->store + (k * (size_t)b->count + (size_t)from) * bytes;
+
+      for (PetscInt i = first; i < PetscMin(first + 32, count); ++i)
+        memcpy(to + ((size_t)i * samples + k) * bytes, row + (size_t)i * bytes, bytes);
+    }
+  }
+}
+
+static PetscErrorCode CreateProduct(CkDiffusionBlocks b, CkBlockMatrix A, CkBlockProduct *product)
+{
+  const CkBlocks      *blocks = &b->sizes.blocks;
+  const PetscInt       size = b->size[b->block];
+  CkBlockProductLayout layout = {.terms = SliceLength(&b->sizes, size),
+                                 .given = b->sizes.precision,
+                                 .precision = ProductPrecision(b->D, &b->sizes, size),
+                                 .nmine = b->samples};
+  PetscInt            *mine;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(b->samples, &mine));
+  for (PetscInt k = 0; k < b->samples; ++k)
+    mine[k] = (k / blocks->block * blocks->size + blocks->rank) * blocks->block + k % blocks->block;
+  layout.mine = mine;
+  PetscCall(CkBlockProductCreate(A, &layout, product));
+  PetscCall(PetscFree(mine));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The Gram matrix of the block's weights. */
+static PetscErrorCode AddGram(CkDiffusionBlocks b, CkBlockMatrix A)
+{
+  const PetscInt size = b->size[b->block], slice = SliceLength(&b->sizes, size);
+  CkBlockProduct product;
+  char          *turned;
+
+  PetscFunctionBeginUser;
+  PetscCall(CreateProduct(b, A, &product));
+  PetscCall(PetscMalloc1((size_t)slice * (size_t)b->samples * b->sizes.bytes, &turned));
+  for (PetscInt done = 0; done < size;) {
+    const PetscInt at = b->offset + done;
+    PetscInt       count;
+
+    if (at >= b->first + b->count) PetscCall(Load(b, done));
+    count = PetscMin(slice, PetscMin(size - done, b->first + b->count - at));
+    Turn(b, at - b->first, count, turned);
+    PetscCall(CkBlockProductAdd(product, count, turned, b->shift ? b->shift + at : NULL));
+    done += count;
+  }
+  PetscCall(PetscFree(turned));
+  PetscCall(CkBlockProductDestroy(&product));
+  PetscCall(CkBlockMatrixScale(A, 1. / (double)b->sizes.N));
+  if (b->D->centred) PetscCall(CkBlockMatrixCentre(A));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* [count x size] shifted gradients of stored samples at.. of this rank. */
+static void Shifted(CkDiffusionBlocks b, size_t at, PetscInt count, PetscInt size, double *rows)
+{
+  const double *shift = b->shift ? b->shift + b->offset : NULL;
+
+  for (size_t k = 0; k < (size_t)count; ++k) {
+    const size_t start = (at + k) * (size_t)b->count + (size_t)(b->offset - b->first);
+    double      *row = rows + k * (size_t)size;
+
+    for (size_t i = 0; i < (size_t)size; ++i) {
+      row[i] = b->sizes.precision == CK_FLOAT64 ? ((const double *)(const void *)b->store)[start + i]
+                                                : (double)((const float *)(const void *)b->store)[start + i];
+      if (shift) row[i] -= shift[i];
+    }
+  }
+}
+
+/* Samples of one sum block, from its owner to all ranks: count x size numbers. */
+static PetscErrorCode Share(CkDiffusionBlocks b, PetscInt number, PetscInt size, double *rows, PetscInt *count)
+{
+  const CkBlocks   *blocks = &b->sizes.blocks;
+  const PetscInt    position = number * blocks->block;
+  const PetscMPIInt owner = (PetscMPIInt)(number % blocks->size);
+  PetscMPIInt       numbers;
+
+  PetscFunctionBeginUser;
+  *count = PetscMin(blocks->block, blocks->n - position);
+  if (owner == blocks->rank) Shifted(b, (size_t)CkBlocksLocal(blocks, position), *count, size, rows);
+  PetscCall(PetscMPIIntCast(*count * size, &numbers));
+  if (blocks->size > 1) PetscCallMPI(MPI_Bcast(rows, numbers, MPI_DOUBLE, owner, b->sizes.comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* D_l itself, with what the shift lacks of the mean of the rows, as (D.1) has it. */
+static PetscErrorCode AddDense(CkDiffusionBlocks b, CkBlockMatrix A)
+{
+  const PetscInt size = b->size[b->block], blocks = b->sizes.blocks.nblocks, together = BlocksAtOnce(&b->sizes);
+  const double   N = (double)b->sizes.N;
+  double        *rows, *mean;
+
+  PetscFunctionBeginUser;
+  if (b->offset >= b->first + b->count) PetscCall(Load(b, 0));
+  PetscCall(PetscMalloc1((size_t)(together * b->sizes.blocks.block) * (size_t)size, &rows));
+  PetscCall(PetscCalloc1(size, &mean));
+  for (PetscInt number = 0; number < blocks;) {
+    PetscInt filled = 0;
+
+    for (PetscInt last = PetscMin(number + together, blocks); number < last; ++number) {
+      PetscInt count;
+
+      PetscCall(Share(b, number, size, rows + (size_t)filled * (size_t)size, &count));
+      filled += count;
+    }
+    for (size_t k = 0; k < (size_t)filled; ++k)
+      for (size_t i = 0; i < (size_t)size; ++i) mean[i] += rows[k * (size_t)size + i] / N;
+    PetscCall(CkBlockMatrixAddOuter(A, filled, rows, size, 1 / N));
+  }
+  if (b->D->centred) PetscCall(CkBlockMatrixAddOuter(A, 1, mean, size, -1));
+  PetscCall(PetscFree(mean));
+  PetscCall(PetscFree(rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDiffusionBlocksNext(CkDiffusionBlocks b, CkBlockMatrix *A, CkPrecision *products)
+{
+  PetscInt size;
+
+  PetscFunctionBeginUser;
+  PetscCheck(b->block < b->n, b->sizes.comm, PETSC_ERR_ORDER, "All blocks have been given");
+  size = b->size[b->block];
+  PetscCall(CkBlockMatrixCreate(b->sizes.comm, PetscMin(size, b->sizes.N), A));
+  *products = IsGram(&b->sizes, size) ? ProductPrecision(b->D, &b->sizes, size) : CK_FLOAT64;
+  if (IsGram(&b->sizes, size)) PetscCall(AddGram(b, *A));
+  else PetscCall(AddDense(b, *A));
+  b->offset += size;
+  ++b->block;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

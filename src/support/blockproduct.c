@@ -1,22 +1,15 @@
-/* blockproduct.c: exchange of rows, panels, and products tile by tile. */
+/* blockproduct.c: exchange of rows, panels, and products block by block. */
 #include "blockmatriximpl.h"
+#include "blockproduct_kernel.h"
 #include <clarkia/blockproduct.h>
 #include <clarkia/progress.h>
 #include <math.h>
-#include <petscblaslapack.h>
 #include <string.h>
 
-/* A product has the same shape wherever in the matrix it stands: TILE rows times TILE columns, filled up with zeros,
-   and CHUNK terms, LEAST in the last chunk. OpenBLAS gives an entry other bits in the ragged edge of a product than
-   inside. */
-enum { TILE = 256, CHUNK = CK_PRODUCT_CHUNK, LEAST = 16 };
+/* A block is SIDE x SIDE panels: its sums and the panels of one chunk stay in the cache. */
+enum { PANEL = CK_PRODUCT_PANEL, SIDE = 8, CHUNK = CK_PRODUCT_CHUNK, ALIGNMENT = 64 };
 
 #define CK_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
-
-/* BLAS in single precision, which PETSc does not declare. */
-void sgemm_(const char *transa, const char *transb, const PetscBLASInt *m, const PetscBLASInt *n, const PetscBLASInt *k,
-            const float *alpha, const float *a, const PetscBLASInt *lda, const float *b, const PetscBLASInt *ldb,
-            const float *beta, float *c, const PetscBLASInt *ldc);
 
 /* Samples that stand side by side where they come from and where they go. */
 typedef struct {
@@ -30,22 +23,26 @@ typedef struct {
 } Runs;
 
 struct _p_CkBlockProduct {
-  CkBlockMatrix A;
-  PetscMPIInt   rank, size;
-  PetscInt      terms, nmine;
-  CkPrecision   given, precision;
-  size_t        given_bytes, bytes; /* of one number */
+  CkBlockMatrix   A;
+  PetscMPIInt     rank, size;
+  PetscInt        terms, nmine;
+  CkPrecision     given, precision;
+  size_t          given_bytes, bytes; /* of one number */
+  CkProductKernel kernel;
 
   PetscInt    *sent, *received; /* [size] samples in a message to and from each rank; of this rank: its own values */
   PetscMPIInt *counts[2], *starts[2]; /* [size] numbers of the messages of one call: sent, received */
+  PetscBool    send_all;              /* every message is all own values as they stand */
   Runs         send;                  /* own values -> messages */
-  Runs         panel[2];              /* messages -> rows and columns of the matrix */
+  Runs         unpack;                /* messages -> panels; `to` is panel * PANEL + row */
   char        *outgoing, *incoming;
 
-  int    panels[2]; /* of TILE rows, columns */
-  char  *packed[2]; /* [chunk][panel][CHUNK x TILE]; one array where rows and columns are the same */
-  char  *tile;      /* [TILE x TILE] of the products' precision */
-  double sum[TILE * TILE];
+  int       panels[2];   /* of rows, columns of the matrix */
+  PetscInt *panel_at[2]; /* [panels] where each is kept; one that is both is kept once */
+  PetscInt  kept;
+  char     *packed;   /* [chunk][kept][CHUNK x PANEL], aligned */
+  double   *sum;      /* [SIDE columns][SIDE rows][PANEL x PANEL] of a block, aligned */
+  char     *rooms[2]; /* what the two aligned arrays lie in */
 };
 
 static size_t Bytes(CkPrecision precision)
@@ -67,7 +64,7 @@ static void Append(Runs *runs, PetscMPIInt peer, PetscInt from, PetscInt to)
   Run *last = runs->list + runs->n - 1;
 
   if (runs->n > 0 && last->peer == peer && last->from + last->length == from && last->to + last->length == to &&
-      to % TILE != 0)
+      to % PANEL != 0)
     ++last->length;
   else runs->list[runs->n++] = (Run){.peer = peer, .from = from, .to = to, .length = 1};
 }
@@ -78,12 +75,15 @@ static PetscInt PlanReceive(CkBlockProduct p, PetscMPIInt peer, PetscInt n, cons
   PetscInt message = 0;
 
   for (PetscInt k = 0; k < n; ++k) {
-    PetscInt to[2];
+    PetscInt to[2], at[2];
 
-    for (int axis = 0; axis < 2; ++axis) to[axis] = Place(p->A, axis, p->A->me[axis], rows[k]);
+    for (int axis = 0; axis < 2; ++axis) {
+      to[axis] = Place(p->A, axis, p->A->me[axis], rows[k]);
+      at[axis] = to[axis] >= 0 ? p->panel_at[axis][to[axis] / PANEL] : -1;
+    }
     if (peer == p->rank) message = k;
-    for (int axis = 0; axis < 2; ++axis)
-      if (to[axis] >= 0) Append(&p->panel[axis], peer, message, to[axis]);
+    if (at[0] >= 0) Append(&p->unpack, peer, message, at[0] * PANEL + to[0] % PANEL);
+    if (at[1] >= 0 && at[1] != at[0]) Append(&p->unpack, peer, message, at[1] * PANEL + to[1] % PANEL);
     if (to[0] >= 0 || to[1] >= 0) ++message;
   }
   return peer == p->rank ? n : message;
@@ -101,6 +101,26 @@ static PetscInt PlanSend(CkBlockProduct p, PetscMPIInt peer, const PetscInt mine
   return message;
 }
 
+/* Where panels are kept: those of the rows, then those of the columns that are not among them. Panels of rows and of
+   columns hold the same samples where blocks are whole panels, or all of the matrix is here. */
+static PetscErrorCode PlacePanels(CkBlockProduct p)
+{
+  const CkBlockMatrix A = p->A;
+  const PetscBool     alike = (PetscBool)(A->nb % PANEL == 0 || p->size == 1);
+
+  PetscFunctionBeginUser;
+  for (int axis = 0; axis < 2; ++axis) p->panels[axis] = ((axis ? A->cols : A->rows) + PANEL - 1) / PANEL;
+  PetscCall(PetscMalloc2(p->panels[0], &p->panel_at[0], p->panels[1], &p->panel_at[1]));
+  for (int axis = 0; axis < 2; ++axis) {
+    for (int i = 0; i < p->panels[axis]; ++i) {
+      const PetscInt row = axis && alike ? Place(A, 0, A->me[0], CkBlockGlobal(A, 1, i * PANEL)) : -1;
+
+      p->panel_at[axis][i] = row >= 0 ? p->panel_at[0][row / PANEL] : p->kept++;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Every rank learns which rows the others hold. */
 static PetscErrorCode Plan(CkBlockProduct p, const PetscInt mine[])
 {
@@ -109,6 +129,7 @@ static PetscErrorCode Plan(CkBlockProduct p, const PetscInt mine[])
   PetscInt      *rows, all = 0;
 
   PetscFunctionBeginUser;
+  PetscCall(PlacePanels(p));
   PetscCall(PetscMPIIntCast(p->nmine, &n));
   PetscCall(PetscMalloc3(p->size, &count, p->size, &start, p->A->n, &rows));
   PetscCallMPI(MPI_Allgather(&n, 1, MPI_INT, count, 1, MPI_INT, comm));
@@ -119,19 +140,25 @@ static PetscErrorCode Plan(CkBlockProduct p, const PetscInt mine[])
   PetscCheck(all == p->A->n, comm, PETSC_ERR_ARG_SIZ,
              "The ranks hold %" PetscInt_FMT " rows for a matrix of order %" PetscInt_FMT, all, p->A->n);
   PetscCallMPI(MPI_Allgatherv(mine, n, MPIU_INT, rows, count, start, MPIU_INT, comm));
-  PetscCall(PetscMalloc3(p->A->rows, &p->panel[0].list, p->A->cols, &p->panel[1].list,
-                         (size_t)p->nmine * (size_t)p->size, &p->send.list));
+  PetscCall(PetscMalloc2((size_t)p->A->rows + (size_t)p->A->cols, &p->unpack.list, (size_t)p->nmine * (size_t)p->size,
+                         &p->send.list));
+  p->send_all = PETSC_TRUE;
   for (PetscMPIInt r = 0; r < p->size; ++r) {
     p->received[r] = PlanReceive(p, r, count[r], rows + start[r]);
     p->sent[r] = PlanSend(p, r, mine);
+    if (r != p->rank && p->sent[r] < p->nmine) p->send_all = PETSC_FALSE;
   }
   PetscCall(PetscFree3(count, start, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscBool IsSquareOnOneRank(CkBlockMatrix A)
+/* Zero, as the edges of panels stay. */
+static PetscErrorCode MallocAligned(size_t bytes, char **room, void *array)
 {
-  return (PetscBool)(A->grid[0] == 1 && A->grid[1] == 1);
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc1(bytes + ALIGNMENT, room));
+  *(char **)array = *room + (ALIGNMENT - (uintptr_t)*room % ALIGNMENT);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode MakeRoom(CkBlockProduct p)
@@ -142,17 +169,12 @@ static PetscErrorCode MakeRoom(CkBlockProduct p)
   PetscFunctionBeginUser;
   for (PetscMPIInt r = 0; r < p->size; ++r) {
     if (r == p->rank) continue;
-    sent += (size_t)p->sent[r];
+    sent += p->send_all ? 0 : (size_t)p->sent[r];
     received += (size_t)p->received[r];
   }
-  PetscCall(PetscMalloc3(terms * sent * p->given_bytes, &p->outgoing, terms * received * p->given_bytes, &p->incoming,
-                         TILE * TILE * p->bytes, &p->tile));
-  for (int axis = 0; axis < 2; ++axis) {
-    p->panels[axis] = ((axis ? p->A->cols : p->A->rows) + TILE - 1) / TILE;
-    if (axis && IsSquareOnOneRank(p->A)) p->packed[1] = p->packed[0];
-    else
-      PetscCall(PetscCalloc1(chunks * (size_t)p->panels[axis] * CHUNK * TILE * p->bytes, &p->packed[axis])); /* edges */
-  }
+  PetscCall(PetscMalloc2(terms * sent * p->given_bytes, &p->outgoing, terms * received * p->given_bytes, &p->incoming));
+  PetscCall(MallocAligned(chunks * (size_t)p->kept * CHUNK * PANEL * p->bytes, &p->rooms[0], &p->packed));
+  PetscCall(MallocAligned((size_t)SIDE * SIDE * PANEL * PANEL * sizeof(double), &p->rooms[1], &p->sum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -173,6 +195,7 @@ PetscErrorCode CkBlockProductCreate(CkBlockMatrix A, const CkBlockProductLayout 
   p->precision = layout->precision;
   p->given_bytes = Bytes(p->given);
   p->bytes = Bytes(p->precision);
+  p->kernel = CkProductKernelFind(p->precision);
   PetscCall(PetscMalloc6(p->size, &p->sent, p->size, &p->received, p->size, &p->counts[0], p->size, &p->counts[1],
                          p->size, &p->starts[0], p->size, &p->starts[1]));
   PetscCall(Plan(p, layout->mine));
@@ -187,29 +210,32 @@ PetscErrorCode CkBlockProductDestroy(CkBlockProduct *product)
 
   PetscFunctionBeginUser;
   if (!p) PetscFunctionReturn(PETSC_SUCCESS);
-  if (p->packed[1] != p->packed[0]) PetscCall(PetscFree(p->packed[1]));
-  PetscCall(PetscFree(p->packed[0]));
-  PetscCall(PetscFree3(p->outgoing, p->incoming, p->tile));
-  PetscCall(PetscFree3(p->panel[0].list, p->panel[1].list, p->send.list));
+  for (int i = 0; i < 2; ++i) PetscCall(PetscFree(p->rooms[i]));
+  PetscCall(PetscFree2(p->outgoing, p->incoming));
+  PetscCall(PetscFree2(p->unpack.list, p->send.list));
+  PetscCall(PetscFree2(p->panel_at[0], p->panel_at[1]));
   PetscCall(PetscFree6(p->sent, p->received, p->counts[0], p->counts[1], p->starts[0], p->starts[1]));
   PetscCall(PetscFree(*product));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Panels kept: rows, and of the columns those whose blocks are not among the rows; messages: those of the rows and
+   columns that come from others, and own rows to the ranks of a row and of a column of the grid, or as they stand. */
 double CkBlockProductMemory(MPI_Comm comm, PetscInt n, PetscInt terms, CkPrecision given, CkPrecision precision)
 {
   PetscMPIInt size;
   int         shape[2];
-  double      rows, cols, messages;
+  double      rows, cols, messages = 0;
 
   MPI_Comm_size(comm, &size);
   CkBlockGridShape(size, shape);
-  rows = ceil((double)n / shape[0] / TILE) * TILE;
-  cols = ceil((double)n / shape[1] / TILE) * TILE;
-  messages = size == 1 ? 0 : (double)n / shape[0] + (double)n / shape[1] + (double)n / size * (shape[0] + shape[1]);
-  return (double)terms * (PetscMin(messages, 2. * (double)n) * (double)Bytes(given) +
-                          (size == 1 ? rows : rows + cols) * (double)Bytes(precision)) +
-         TILE * TILE * (sizeof(double) + (double)Bytes(precision));
+  rows = ceil((double)n / shape[0] / PANEL) * PANEL;
+  cols = shape[0] == 1 && n >= (PetscInt)2 * PANEL * shape[1] ? 0 : ceil((double)n / shape[1] / PANEL) * PANEL;
+  if (size > 1 && shape[0] == 1) messages = (double)n;
+  else if (size > 1) messages = (double)n / shape[0] + (double)n / shape[1] + (double)n / size * (shape[0] + shape[1]);
+  return (double)terms *
+           (messages * (double)Bytes(given) + (size == 1 ? rows : rows + cols) * (double)Bytes(precision)) +
+         SIDE * SIDE * PANEL * PANEL * sizeof(double);
 }
 
 /* Counts and starts of the messages of `count` terms; 0: sent, 1: received. */
@@ -226,7 +252,7 @@ static PetscErrorCode SizeMessages(CkBlockProduct p, PetscInt count)
                  "Messages of %" PetscInt64_FMT " numbers: take fewer terms at a time", start + numbers);
       p->counts[way][r] = (PetscMPIInt)numbers;
       p->starts[way][r] = (PetscMPIInt)start;
-      start += numbers;
+      if (way == 1 || !p->send_all) start += numbers;
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -240,7 +266,7 @@ static PetscErrorCode Exchange(CkBlockProduct p, PetscInt count, const char *val
   PetscFunctionBeginUser;
   if (p->size == 1) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(SizeMessages(p, count));
-  for (PetscInt i = 0; i < p->send.n; ++i) {
+  for (PetscInt i = 0; i < p->send.n && !p->send_all; ++i) {
     const Run   *run = &p->send.list[i];
     const size_t width = (size_t)p->sent[run->peer];
     char        *message = p->outgoing + ((size_t)p->starts[0][run->peer] + (size_t)run->to) * bytes;
@@ -250,8 +276,8 @@ static PetscErrorCode Exchange(CkBlockProduct p, PetscInt count, const char *val
              (size_t)run->length * bytes);
   }
   PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
-  PetscCallMPI(MPI_Alltoallv(p->outgoing, p->counts[0], p->starts[0], type, p->incoming, p->counts[1], p->starts[1],
-                             type, p->A->comm));
+  PetscCallMPI(MPI_Alltoallv(p->send_all ? values : p->outgoing, p->counts[0], p->starts[0], type, p->incoming,
+                             p->counts[1], p->starts[1], type, p->A->comm));
   PetscCall(PetscLogEventEnd(CK_Reduce, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -264,7 +290,7 @@ static PetscErrorCode Exchange(CkBlockProduct p, PetscInt count, const char *val
     for (size_t w = 0; w < (size_t)count; ++w) {                                                                       \
       const double  less = shift ? shift[w] : 0;                                                                       \
       const source *x = from + w * stride;                                                                             \
-      target       *y = to + w * TILE;                                                                                 \
+      target       *y = to + w * PANEL;                                                                                \
                                                                                                                        \
       for (PetscInt k = 0; k < length; ++k) y[k] = (target)((double)x[k] - less);                                      \
     }                                                                                                                  \
@@ -283,103 +309,105 @@ static void UnpackRun(CkBlockProduct p, PetscInt count, PetscInt length, const v
   else UnpackDoubleDouble(count, length, from, stride, shift, to);
 }
 
-static char *Panel(CkBlockProduct p, int axis, PetscInt chunk, PetscInt panel)
+static char *Panel(CkBlockProduct p, PetscInt chunk, PetscInt kept)
 {
-  return p->packed[axis] + ((size_t)chunk * (size_t)p->panels[axis] + (size_t)panel) * (size_t)CHUNK * TILE * p->bytes;
+  return p->packed + ((size_t)chunk * (size_t)p->kept + (size_t)kept) * (size_t)CHUNK * PANEL * p->bytes;
 }
 
-/* Terms of a product of a chunk with `terms` weights. */
-static PetscInt Padded(PetscInt terms)
-{
-  return PetscMax(terms, LEAST);
-}
-
-/* The rows (axis 0) or columns (axis 1) of this rank, chunk after chunk, panel after panel. */
-static void Unpack(CkBlockProduct p, int axis, PetscInt count, const char *values, const double *shift)
+/* Messages and own values to panels, chunk after chunk. */
+static void Unpack(CkBlockProduct p, PetscInt count, const char *values, const double *shift)
 {
   const size_t bytes = p->given_bytes;
 
   for (PetscInt first = 0; first < count; first += CHUNK) {
-    const PetscInt chunk = first / CHUNK, terms = PetscMin(CHUNK, count - first);
+    const PetscInt terms = PetscMin(CHUNK, count - first);
 
-    for (PetscInt i = 0; i < p->panel[axis].n; ++i) {
-      const Run   *run = &p->panel[axis].list[i];
+    for (PetscInt i = 0; i < p->unpack.n; ++i) {
+      const Run   *run = &p->unpack.list[i];
       const size_t stride = (size_t)p->received[run->peer];
       const char  *message = run->peer == p->rank ? values : p->incoming + (size_t)p->starts[1][run->peer] * bytes;
 
       UnpackRun(p, terms, run->length, message + ((size_t)first * stride + (size_t)run->from) * bytes, stride,
                 shift ? shift + first : NULL,
-                Panel(p, axis, chunk, run->to / TILE) + (size_t)(run->to % TILE) * p->bytes);
+                Panel(p, first / CHUNK, run->to / PANEL) + (size_t)(run->to % PANEL) * p->bytes);
     }
-    for (PetscInt panel = 0; panel < p->panels[axis] && terms < LEAST; ++panel)
-      memset(Panel(p, axis, chunk, panel) + (size_t)terms * TILE * p->bytes, 0,
-             (size_t)(LEAST - terms) * TILE * p->bytes);
   }
 }
 
-CK_CLONES static void AddTile(const float *tile, double *sum)
+/* Panels rows[0] .. rows[1]-1 times cols[0] .. cols[1]-1 of the local matrix. */
+typedef struct {
+  int rows[2], cols[2];
+} Block;
+
+/* First panel of rows that reaches the diagonal of the panel of columns. */
+static int Diagonal(CkBlockProduct p, int col)
 {
-  for (size_t i = 0; i < (size_t)TILE * TILE; ++i) sum[i] += (double)tile[i];
+  return CkBlockFirst(p->A, 0, CkBlockGlobal(p->A, 1, col * PANEL)) / PANEL;
 }
 
-/* sum += the product of one chunk. */
-static PetscErrorCode MultiplyChunk(CkBlockProduct p, PetscInt terms, const char *rows, const char *cols)
+static double *SumOf(CkBlockProduct p, const Block *block, int row, int col)
 {
-  const PetscBLASInt tile = TILE, k = (PetscBLASInt)Padded(terms);
-
-  PetscFunctionBeginUser;
-  if (p->precision == CK_FLOAT64) {
-    const double one = 1;
-
-    PetscCallBLAS("dgemm", BLASgemm_("N", "T", &tile, &tile, &k, &one, (const double *)(const void *)rows, &tile,
-                                     (const double *)(const void *)cols, &tile, &one, p->sum, &tile));
-  } else {
-    const float one = 1, zero = 0;
-
-    PetscCallBLAS("sgemm", sgemm_("N", "T", &tile, &tile, &k, &one, (const float *)(const void *)rows, &tile,
-                                  (const float *)(const void *)cols, &tile, &zero, (float *)(void *)p->tile, &tile));
-    AddTile((const float *)(const void *)p->tile, p->sum);
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
+  return p->sum + ((size_t)(col - block->cols[0]) * SIDE + (size_t)(row - block->rows[0])) * PANEL * PANEL;
 }
 
-/* All chunks of one tile of the matrix, added to what is there in their order. */
-static PetscErrorCode UpdateTile(CkBlockProduct p, PetscInt count, int row, int col)
+/* The block's entries from the matrix to the sums, or back; above the diagonal none. */
+static void MoveBlock(CkBlockProduct p, const Block *block, PetscBool back)
 {
   CkBlockMatrix A = p->A;
   const size_t  lead = (size_t)CkBlockLeading(A);
-  const int     height = PetscMin(TILE, A->rows - row * TILE), width = PetscMin(TILE, A->cols - col * TILE);
-  double       *a = A->a + (size_t)col * TILE * lead + (size_t)row * TILE;
 
-  PetscFunctionBeginUser;
-  for (int j = 0; j < width; ++j)
-    memcpy(p->sum + (size_t)j * TILE, a + (size_t)j * lead, sizeof(double) * (size_t)height);
-  for (PetscInt first = 0; first < count; first += CHUNK)
-    PetscCall(MultiplyChunk(p, PetscMin(CHUNK, count - first), Panel(p, 0, first / CHUNK, row),
-                            Panel(p, 1, first / CHUNK, col)));
-  for (int j = 0; j < width; ++j)
-    memcpy(a + (size_t)j * lead, p->sum + (size_t)j * TILE, sizeof(double) * (size_t)height);
-  PetscCall(PetscLogFlops(2. * TILE * TILE * (double)count));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  for (int col = block->cols[0]; col < block->cols[1]; ++col) {
+    const int width = PetscMin(PANEL, A->cols - col * PANEL);
+
+    for (int row = PetscMax(block->rows[0], Diagonal(p, col)); row < block->rows[1]; ++row) {
+      const size_t bytes = sizeof(double) * (size_t)PetscMin(PANEL, A->rows - row * PANEL);
+      double      *a = A->a + (size_t)col * PANEL * lead + (size_t)row * PANEL, *sum = SumOf(p, block, row, col);
+
+      for (int j = 0; j < width; ++j) {
+        if (back) memcpy(a + (size_t)j * lead, sum + (size_t)j * PANEL, bytes);
+        else memcpy(sum + (size_t)j * PANEL, a + (size_t)j * lead, bytes);
+      }
+    }
+  }
+}
+
+/* All chunks of one block, added to what is there in their order. Returns the operations. */
+static double UpdateBlock(CkBlockProduct p, PetscInt count, const Block *block)
+{
+  double operations = 0;
+
+  MoveBlock(p, block, PETSC_FALSE);
+  for (PetscInt first = 0; first < count; first += CHUNK) {
+    for (int col = block->cols[0]; col < block->cols[1]; ++col) {
+      for (int row = PetscMax(block->rows[0], Diagonal(p, col)); row < block->rows[1]; ++row) {
+        p->kernel(PetscMin(CHUNK, count - first), Panel(p, first / CHUNK, p->panel_at[0][row]),
+                  Panel(p, first / CHUNK, p->panel_at[1][col]), SumOf(p, block, row, col));
+        operations += 2. * PANEL * PANEL * (double)PetscMin(CHUNK, count - first);
+      }
+    }
+  }
+  MoveBlock(p, block, PETSC_TRUE);
+  return operations;
 }
 
 PetscErrorCode CkBlockProductAdd(CkBlockProduct p, PetscInt count, const void *values, const double shift[])
 {
-  CkBlockMatrix A = p->A;
+  double operations = 0;
 
   PetscFunctionBeginUser;
-  PetscCheck(count >= 0 && count <= p->terms, A->comm, PETSC_ERR_ARG_OUTOFRANGE,
+  PetscCheck(count >= 0 && count <= p->terms, p->A->comm, PETSC_ERR_ARG_OUTOFRANGE,
              "%" PetscInt_FMT " terms, room for %" PetscInt_FMT, count, p->terms);
   PetscCall(Exchange(p, count, (const char *)values));
   PetscCall(PetscLogEventBegin(CK_Gram, 0, 0, 0, 0));
-  for (int axis = 0; axis < 2; ++axis)
-    if (axis == 0 || p->packed[1] != p->packed[0]) Unpack(p, axis, count, (const char *)values, shift);
-  for (int col = 0; col < p->panels[1] && A->rows > 0; ++col) {
-    const int first = CkBlockFirst(A, 0, CkBlockGlobal(A, 1, col * TILE)); /* the diagonal of the panel's start */
+  Unpack(p, count, (const char *)values, shift);
+  for (int col = 0; col < p->panels[1] && p->panels[0] > 0; col += SIDE) {
+    for (int row = Diagonal(p, col) / SIDE * SIDE; row < p->panels[0]; row += SIDE) {
+      const Block block = {{row, PetscMin(row + SIDE, p->panels[0])}, {col, PetscMin(col + SIDE, p->panels[1])}};
 
-    for (int row = first / TILE; row < p->panels[0] && first < A->rows; ++row)
-      PetscCall(UpdateTile(p, count, row, col));
+      operations += UpdateBlock(p, count, &block);
+    }
   }
+  PetscCall(PetscLogFlops(operations));
   PetscCall(PetscLogEventEnd(CK_Gram, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

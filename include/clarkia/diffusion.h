@@ -45,12 +45,13 @@ PetscErrorCode CkDiffusionApplyRoot(CkDiffusion D, const double z[], Vec out);
 PetscErrorCode CkDiffusionDense(CkDiffusion D, CkBlockMatrix *A);
 /*
   K = (1/N) P G G' P, N x N, lower triangle; same non-zero spectrum. G is kept in float32 (float64 for a double engine)
-  for as many weights at a time as -noise_memory allows: passes = ceil(N d 4 / (P memory)), and one for the mean
-  gradient where it is not known. Products in the precision of -noise_gram_precision: docs/theory.md, eqs. (G.6) to
-  (G.8). With -noise_checkpoint FILE the sums are saved every -noise_checkpoint_interval seconds, at SIGTERM and
-  SIGUSR1, after -max_seconds and at the end; a file that is there is gone on from, with the bits of an uninterrupted
-  run, on any number of ranks; one of another problem is a user error that names the difference. Errors: CK_ERR_REQUEUE
-  (interrupt.h); too large for the memory limit, as for the dense one.
+  for as many weights at a time as -noise_memory allows beside the buffers of the products: about N d 4 / (P memory)
+  passes, each of which goes back no further than its weights, and one for the mean gradient where it is not known.
+  Products in the precision of -noise_gram_precision: docs/theory.md, eqs. (G.6) to (G.8). With -noise_checkpoint FILE
+  the sums are saved every -noise_checkpoint_interval seconds, at SIGTERM and SIGUSR1, after -max_seconds and at the
+  end; a file that is there is gone on from, with the bits of an uninterrupted run, on any number of ranks; one of
+  another problem is a user error that names the difference. Errors: CK_ERR_REQUEUE (interrupt.h); too large for the
+  memory limit, as for the dense one.
 */
 PetscErrorCode CkDiffusionGram(CkDiffusion D, CkBlockMatrix *K);
 /* What the products of CkDiffusionGram() are in: a function of N, d, the engine and -noise_gram_precision. */
@@ -64,6 +65,9 @@ PetscErrorCode CkDiffusionGramVectors(CkDiffusion D, PetscInt m, const double U[
 PetscErrorCode CkDiffusionAssemblyMemory(CkDiffusion D, PetscBool gram, double *bytes);
 /* Passes over the data of CkDiffusionDense() (gram: CkDiffusionGram()). Not collective. */
 PetscErrorCode CkDiffusionAssemblyPasses(CkDiffusion D, PetscBool gram, double *passes);
+/* Floating-point operations of the gradients that CkDiffusionDense() (gram: CkDiffusionGram()) is made of, of all
+   ranks; 0 for landscapes. Not collective; the engine's loaded tile is lost. */
+PetscErrorCode CkDiffusionAssemblyGradients(CkDiffusion D, PetscBool gram, double *operations);
 /* Bytes a rank holds beyond the vectors themselves, and passes over the data, of a product with m vectors
  * (CkDiffusionApply(), CkDiffusionGramVectors()), without the norms of the point. Not collective. */
 PetscErrorCode CkDiffusionProductCost(CkDiffusion D, PetscInt m, double *bytes, double *passes);

@@ -50,6 +50,13 @@ PetscErrorCode CkEngineLoad(CkEngine engine, PetscInt n, const float features[],
 /* Contractions of the loaded tile; n is that of the last Load. */
 PetscErrorCode CkEngineRows(CkEngine engine, CkPrecision precision, void *G,
                             size_t ld); /* g_k in row k, original coordinates, [n x ld], ld >= d */
+/* From the next Load on only entries first .. first+count of the gradients are wanted (drops the loaded tile): it makes
+   no others and goes back no further than the layers that hold them, and CkEngineEntries() is the only contraction.
+   (0, d): all, as after SetUp. CkEngineGetCost() tells load and rows of the range. */
+PetscErrorCode CkEngineSetRange(CkEngine engine, PetscInt first, PetscInt count);
+/* Entries of the range weight by weight, in the engine's precision: G [count x ld], ld >= n, holds entry first + i of
+   g_k at i ld + k. */
+PetscErrorCode CkEngineEntries(CkEngine engine, void *G, size_t ld);
 PetscErrorCode CkEngineSquaredNorms(CkEngine engine, double original[],
                                     double folded[]); /* |g_k|^2 and |g'_k|^2 [n]; folded may be NULL */
 PetscErrorCode CkEngineSetColumns(

@@ -119,8 +119,8 @@ PetscErrorCode CkBlocksGather(const CkBlocks *blocks, MPI_Comm comm, PetscInt wi
 
 /*
   CkPass: one sweep over a batch in evaluation mode, tile by tile: the fused form behind everything above.
-    CkPassBegin(loss, &batch, &pass); [SetColumns] [SetAccumulator]
-    while (CkPassNext(pass, &tile), tile.more) { Rows | SquaredNorms | Dot | Accumulate on tile.n samples }
+    CkPassBegin(loss, &batch, &pass); [SetColumns] [SetAccumulator] | [SetRange]
+    while (CkPassNext(pass, &tile), tile.more) { Rows | Entries | SquaredNorms | Dot | Accumulate on tile.n samples }
     [CkPassReduce(pass, out)] CkPassEnd(&pass)
   CkPassNext() runs in rounds that are the same on all ranks (so the body may communicate); a rank may get n = 0. It
   itself communicates only when the sweep ends: then a non-finite value or gradient met on any rank is the user error
@@ -144,9 +144,15 @@ PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[]); /* coll
 PetscErrorCode CkPassGetColumnNorms(CkPass pass, double norms[]);
 /* bounds[j] >= sum_k |S_kj| |g'_k|, the same on all ranks: see CkLossFoldedNorms(). A bit is added for rounding. */
 PetscErrorCode CkPassSetAccumulator(CkPass pass, PetscInt m, const double bounds[]);
+/* Only entries first .. first+count of the gradients are wanted in this sweep, by CkPassEntries() and nothing else:
+   that saves what only the others need, and does not communicate. */
+PetscErrorCode CkPassSetRange(CkPass pass, PetscInt first, PetscInt count);
 PetscErrorCode CkPassNext(CkPass pass, CkTile *tile);
 PetscErrorCode CkPassRows(CkPass pass, CkPrecision precision, void *G,
                           size_t ld); /* not collective, as the next three */
+/* Those entries weight by weight, in the precision of the gradients: G [count x ld], ld >= n, holds entry first + i of
+   g_k at i ld + k. */
+PetscErrorCode CkPassEntries(CkPass pass, void *G, size_t ld);
 PetscErrorCode CkPassSquaredNorms(CkPass pass, double original[], double folded[]); /* [n]; folded may be NULL */
 PetscErrorCode CkPassDot(CkPass pass, double S[]);                                  /* [n x m] */
 PetscErrorCode CkPassAccumulate(CkPass pass, const double S[]);                     /* [n x m of the accumulator] */

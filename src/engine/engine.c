@@ -118,6 +118,7 @@ PetscErrorCode CkEngineSetUp(CkEngine engine)
     engine->capacity = tile;
   }
   PetscCall(engine->type->setup(engine));
+  engine->count = engine->d;
   engine->setup = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -128,6 +129,10 @@ PetscErrorCode CkEngineSetUp(CkEngine engine)
   PetscCheck((engine)->point, PETSC_COMM_SELF, PETSC_ERR_ORDER, "CkEngineSetPoint() has not been called")
 #define CHECK_LOADED(engine)                                                                                           \
   PetscCheck((engine)->loaded > 0, PETSC_COMM_SELF, PETSC_ERR_ORDER, "CkEngineLoad() has not been called")
+#define CHECK_WHOLE(engine)                                                                                            \
+  PetscCheck((engine)->count == (engine)->d, PETSC_COMM_SELF, PETSC_ERR_ORDER,                                         \
+             "Only entries %" PetscInt_FMT " .. %" PetscInt_FMT " of the gradients are there", (engine)->first,        \
+             (engine)->first + (engine)->count - 1)
 
 PetscErrorCode CkEngineGetType(CkEngine engine, const char **type)
 {
@@ -268,6 +273,7 @@ PetscErrorCode CkEngineRows(CkEngine engine, CkPrecision precision, void *G, siz
 {
   PetscFunctionBeginUser;
   CHECK_LOADED(engine);
+  CHECK_WHOLE(engine);
   PetscCheck(ld >= (size_t)engine->d, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ,
              "Row stride %zu is less than the dimension %" PetscInt_FMT, ld, engine->d);
   PetscCall(PetscLogEventBegin(CK_Tile, 0, 0, 0, 0));
@@ -293,6 +299,51 @@ static PetscErrorCode DefaultRows(CkEngine engine, CkRows *rows)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkEngineSetRange(CkEngine engine, PetscInt first, PetscInt count)
+{
+  PetscFunctionBeginUser;
+  CHECK_SETUP(engine);
+  PetscCheck(first >= 0 && count >= 0 && count <= engine->d - first, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
+             "Entries from %" PetscInt_FMT " on, %" PetscInt_FMT " of them, of %" PetscInt_FMT, first, count,
+             engine->d);
+  if (engine->type->setrange) PetscCall(engine->type->setrange(engine, first, count));
+  engine->first = first;
+  engine->count = count;
+  engine->loaded = 0;
+  engine->rows = PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DefaultEntries(CkEngine engine, void *G, size_t ld)
+{
+  CkRows rows;
+
+  PetscFunctionBeginUser;
+  PetscCall(DefaultRows(engine, &rows));
+  for (size_t k = 0; k < (size_t)rows.n; ++k) {
+    const double *row = rows.G + k * rows.ld + (size_t)engine->first;
+
+    for (size_t i = 0; i < (size_t)engine->count; ++i) {
+      if (engine->type->precision == CK_FLOAT64) ((double *)G)[i * ld + k] = row[i];
+      else ((float *)G)[i * ld + k] = (float)row[i];
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkEngineEntries(CkEngine engine, void *G, size_t ld)
+{
+  PetscFunctionBeginUser;
+  CHECK_LOADED(engine);
+  PetscCheck(ld >= (size_t)engine->loaded, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ,
+             "Stride %zu of an entry is less than the %" PetscInt_FMT " samples", ld, engine->loaded);
+  PetscCall(PetscLogEventBegin(CK_Tile, 0, 0, 0, 0));
+  if (engine->type->entries) PetscCall(engine->type->entries(engine, G, ld));
+  else PetscCall(DefaultEntries(engine, G, ld));
+  PetscCall(PetscLogEventEnd(CK_Tile, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode DefaultSquaredNorms(CkEngine engine, double original[], double folded[])
 {
   CkRows rows;
@@ -308,6 +359,7 @@ PetscErrorCode CkEngineSquaredNorms(CkEngine engine, double original[], double f
 {
   PetscFunctionBeginUser;
   CHECK_LOADED(engine);
+  CHECK_WHOLE(engine);
   PetscCall(PetscLogEventBegin(CK_Tile, 0, 0, 0, 0));
   if (engine->type->squarednorms) PetscCall(engine->type->squarednorms(engine, original, folded));
   else PetscCall(DefaultSquaredNorms(engine, original, folded));
@@ -343,6 +395,7 @@ PetscErrorCode CkEngineDot(CkEngine engine, double S[])
 
   PetscFunctionBeginUser;
   CHECK_LOADED(engine);
+  CHECK_WHOLE(engine);
   PetscCheck(engine->columns > 0, PETSC_COMM_SELF, PETSC_ERR_ORDER, "CkEngineSetColumns() has not been called");
   if (!engine->type->dot) PetscCall(DefaultRows(engine, &rows));
   PetscCall(PetscLogEventBegin(CK_Dot, 0, 0, 0, 0));
@@ -358,6 +411,7 @@ PetscErrorCode CkEngineAccumulate(CkEngine engine, PetscInt m, const double S[],
 
   PetscFunctionBeginUser;
   CHECK_LOADED(engine);
+  CHECK_WHOLE(engine);
   if (!engine->type->accumulate) PetscCall(DefaultRows(engine, &rows));
   PetscCall(PetscLogEventBegin(CK_Accumulate, 0, 0, 0, 0));
   if (engine->type->accumulate) PetscCall(engine->type->accumulate(engine, m, S, A));

@@ -28,6 +28,10 @@ typedef struct {
   PetscErrorCode (*run)(CkEngine engine, PetscBool backward, PetscInt n, const float features[],
                         const PetscInt labels[], double values[], int correct[]);
   PetscErrorCode (*rows)(CkEngine engine, CkPrecision precision, void *G, size_t ld);
+  /* A range of weights: the next runs need make no other gradients (NULL: they make all), and its entries as
+     CkEngineEntries() (NULL: taken from rows). */
+  PetscErrorCode (*setrange)(CkEngine engine, PetscInt first, PetscInt count);
+  PetscErrorCode (*entries)(CkEngine engine, void *G, size_t ld);
   PetscErrorCode (*squarednorms)(CkEngine engine, double original[], double folded[]); /* folded may be NULL */
   PetscErrorCode (*setcolumns)(CkEngine engine, PetscInt m, const double V[]);
   PetscErrorCode (*dot)(CkEngine engine, double S[]); /* m is engine->columns */
@@ -44,9 +48,10 @@ struct _p_CkEngine {
   PetscInt            capacity; /* samples in a tile */
   CkLayerForm         form;
   PetscBool           setup, point;
-  PetscInt            loaded;  /* samples of the last Load; 0 after SetPoint or Values: nothing to contract */
-  PetscInt            columns; /* m of the last SetColumns */
-  void               *data;    /* of the variant */
+  PetscInt            loaded;       /* samples of the last Load; 0 after SetPoint or Values: nothing to contract */
+  PetscInt            columns;      /* m of the last SetColumns */
+  PetscInt            first, count; /* range of weights; (0, d): all */
+  void               *data;         /* of the variant */
 
   PetscInt  d;    /* trainable weights */
   double   *V;    /* defaults only: the columns [columns x d] */

@@ -26,6 +26,9 @@ typedef struct {
   /* Contractions of the loaded tile: as those of CkEngine; unfold NULL: de = d, T = identity. A type whose load()
      leaves explicit float64 rows in loss->rows takes CK_ROW_CONTRACTIONS (rowloss.c). */
   PetscErrorCode (*rows)(CkLoss loss, CkPrecision precision, void *G, size_t ld);
+  /* A range of entries, as those of CkEngine; NULL, both: taken from rows. */
+  PetscErrorCode (*setrange)(CkLoss loss, PetscInt first, PetscInt count);
+  PetscErrorCode (*entries)(CkLoss loss, void *G, size_t ld);
   PetscErrorCode (*squarednorms)(CkLoss loss, double original[], double folded[]);
   PetscErrorCode (*setcolumns)(CkLoss loss, PetscInt m, const double V[]);
   PetscErrorCode (*dot)(CkLoss loss, double S[]);
@@ -94,9 +97,10 @@ struct _p_CkPass {
   int      *correct; /* [tile] */
   CkVerdict verdict; /* first non-finite number met on this rank */
 
-  PetscInt   m;       /* columns of Dot */
-  double    *norms;   /* [m] */
-  PetscInt   vectors; /* of Accumulate */
+  PetscInt   first, count; /* range of entries */
+  PetscInt   m;            /* columns of Dot */
+  double    *norms;        /* [m] */
+  PetscInt   vectors;      /* of Accumulate */
   int        limbs;
   PetscBool  dirty; /* A holds terms that are not in the sum yet */
   CkExactSum sum;   /* unused where not reproducible */
@@ -104,6 +108,7 @@ struct _p_CkPass {
   int        sum_limbs;
   double    *A;    /* [vectors x de] of the current sum block, or of all where not reproducible; then the result */
   double    *wide; /* columns [m x d] before the sweep, unfolded result [vectors x d] after it */
+  void      *G;    /* [tile x d] rows, of types without entries() */
   size_t     A_room, wide_room, norms_room;
 };
 

@@ -183,6 +183,20 @@ static PetscErrorCode NetworkRows(CkLoss loss, CkPrecision precision, void *G, s
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode NetworkSetRange(CkLoss loss, PetscInt first, PetscInt count)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkEngineSetRange(loss->engine, first, count));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode NetworkEntries(CkLoss loss, void *G, size_t ld)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkEngineEntries(loss->engine, G, ld));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode NetworkSquaredNorms(CkLoss loss, double original[], double folded[])
 {
   PetscFunctionBeginUser;
@@ -245,6 +259,8 @@ const CkLossType CkLossNetwork = {
   .values = NetworkValues,
   .load = NetworkLoad,
   .rows = NetworkRows,
+  .setrange = NetworkSetRange,
+  .entries = NetworkEntries,
   .squarednorms = NetworkSquaredNorms,
   .setcolumns = NetworkSetColumns,
   .dot = NetworkDot,

@@ -27,6 +27,7 @@ PetscErrorCode CkPassDestroy(CkPass *pass)
   PetscCall(PetscFree(p->norms));
   PetscCall(PetscFree(p->A));
   PetscCall(PetscFree(p->wide));
+  PetscCall(PetscFree(p->G));
   PetscCall(PetscFree(*pass));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -46,6 +47,8 @@ PetscErrorCode CkPassStart(CkLoss loss, const CkBatch *batch, PetscBool forward_
   p->over = PETSC_FALSE;
   p->dirty = PETSC_FALSE;
   p->m = p->vectors = 0;
+  p->first = 0;
+  p->count = loss->d;
   p->verdict.code = PETSC_SUCCESS;
   p->now = (CkTile){.more = PETSC_TRUE, .round = -1, .first = 0, .n = 0, .values = p->values};
   PetscCall(CkLossGetBlocks(loss, batch->n, &p->blocks));
@@ -94,6 +97,21 @@ PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[])
   }
   PetscCall(loss->type->setcolumns(loss, m, pass->wide));
   pass->m = m;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassSetRange(CkPass pass, PetscInt first, PetscInt count)
+{
+  CkLoss loss = pass->loss;
+
+  PetscFunctionBeginUser;
+  PetscCheck(pass->active && pass->now.round < 0 && pass->m == 0 && pass->vectors == 0, loss->comm, PETSC_ERR_ORDER,
+             "A range comes before the first tile, and without columns and sums");
+  PetscCheck(first >= 0 && count >= 0 && count <= loss->d - first, loss->comm, PETSC_ERR_ARG_OUTOFRANGE,
+             "Entries from %" PetscInt_FMT " on, %" PetscInt_FMT " of them, of %" PetscInt_FMT, first, count, loss->d);
+  if (loss->type->setrange) PetscCall(loss->type->setrange(loss, first, count));
+  pass->first = first;
+  pass->count = count;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -218,6 +236,17 @@ static PetscErrorCode FlushBlock(CkPass pass)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* No range any more. */
+static PetscErrorCode Widen(CkPass pass)
+{
+  PetscFunctionBeginUser;
+  if (pass->count < pass->loss->d && pass->loss->type->setrange)
+    PetscCall(pass->loss->type->setrange(pass->loss, 0, pass->loss->d));
+  pass->first = 0;
+  pass->count = pass->loss->d;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The sweep is over: the verdict of all ranks. */
 static PetscErrorCode Finish(CkPass pass)
 {
@@ -225,6 +254,7 @@ static PetscErrorCode Finish(CkPass pass)
   PetscErrorCode ierr;
 
   PetscFunctionBeginUser;
+  PetscCall(Widen(pass));
   pass->over = PETSC_TRUE;
   pass->now.more = PETSC_FALSE;
   pass->now.n = 0;
@@ -278,6 +308,62 @@ PetscErrorCode CkPassRows(CkPass pass, CkPrecision precision, void *G, size_t ld
     if (precision == CK_FLOAT64) PetscCall(PetscArrayzero(wide, d));
     else PetscCall(PetscArrayzero(narrow, d));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Entries from rows. */
+static PetscErrorCode TransposeRows(CkPass pass, void *G, size_t ld)
+{
+  const PetscBool wide = (PetscBool)(pass->loss->precision == CK_FLOAT64);
+  const size_t    d = (size_t)pass->loss->d, bytes = wide ? sizeof(double) : sizeof(float);
+
+  PetscFunctionBeginUser;
+  if (!pass->G) PetscCall(PetscMalloc((size_t)pass->loss->tile * d * bytes, &pass->G));
+  PetscCall(pass->loss->type->rows(pass->loss, pass->loss->precision, pass->G, d));
+  for (size_t k = 0; k < (size_t)pass->now.n; ++k) {
+    for (size_t i = 0; i < (size_t)pass->count; ++i) {
+      const size_t from = k * d + (size_t)pass->first + i;
+
+      if (wide) ((double *)G)[i * ld + k] = ((const double *)pass->G)[from];
+      else ((float *)G)[i * ld + k] = ((const float *)pass->G)[from];
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* sums[k] = 0 times the sum of the n samples' numbers: NaN where one is not finite. */
+static void FindBad(CkPass pass, const void *G, size_t ld, double sums[])
+{
+  const size_t n = (size_t)pass->now.n;
+
+  for (size_t i = 0; i < (size_t)pass->count; ++i) {
+    if (pass->loss->precision == CK_FLOAT64)
+      for (size_t k = 0; k < n; ++k) sums[k] += 0 * ((const double *)G)[i * ld + k];
+    else
+      for (size_t k = 0; k < n; ++k) sums[k] += (double)(0 * ((const float *)G)[i * ld + k]);
+  }
+}
+
+PetscErrorCode CkPassEntries(CkPass pass, void *G, size_t ld)
+{
+  const CkLoss loss = pass->loss;
+  double      *sums;
+
+  PetscFunctionBeginUser;
+  if (pass->now.n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  if (loss->type->entries) PetscCall(loss->type->entries(loss, G, ld));
+  else PetscCall(TransposeRows(pass, G, ld));
+  PetscCall(PetscCalloc1(pass->now.n, &sums));
+  FindBad(pass, G, ld, sums);
+  for (PetscInt k = 0; k < pass->now.n; ++k) {
+    if (sums[k] == 0) continue;
+    BlameSample(pass, k, "gradient", NAN);
+    for (size_t i = 0; i < (size_t)pass->count; ++i) {
+      if (loss->precision == CK_FLOAT64) ((double *)G)[i * ld + (size_t)k] = 0;
+      else ((float *)G)[i * ld + (size_t)k] = 0;
+    }
+  }
+  PetscCall(PetscFree(sums));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -364,8 +450,11 @@ PetscErrorCode CkPassReduce(CkPass pass, Vec out[])
 
 PetscErrorCode CkPassEnd(CkPass *pass)
 {
+  CkPass p = *pass;
+
   PetscFunctionBeginUser;
-  if (*pass) (*pass)->active = PETSC_FALSE;
+  if (p && p->active) PetscCall(Widen(p));
+  if (p) p->active = PETSC_FALSE;
   *pass = NULL;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

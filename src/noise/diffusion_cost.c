@@ -11,6 +11,24 @@ PetscErrorCode CkDiffusionAssemblyPasses(CkDiffusion D, PetscBool gram, double *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkDiffusionAssemblyGradients(CkDiffusion D, PetscBool gram, double *operations)
+{
+  CkDiffusionSizes sizes;
+  CkEngine         engine;
+  double           load = 0, rows = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDiffusionGetSizes(D, &sizes));
+  if (gram) {
+    PetscCall(CkDiffusionGramGradients(D, &sizes, operations));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(CkLossGetEngine(D->loss, &engine));
+  if (engine) PetscCall(CkEngineGetCost(engine, NULL, &load, &rows, NULL, NULL));
+  *operations = (double)sizes.N * (load + rows);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkDiffusionProductCost(CkDiffusion D, PetscInt m, double *bytes, double *passes)
 {
   CkDiffusionSizes sizes;

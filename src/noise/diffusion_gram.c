@@ -25,8 +25,7 @@ typedef struct {
   CkBlockProduct   product;
   CkGramCheckpoint checkpoint; /* NULL: none */
   double          *shift;      /* [d] what is subtracted from each gradient, or NULL */
-  char            *rows;       /* [tile x d] gradients as the engine gives them */
-  char            *store;      /* [range x samples] the same numbers, weight by weight */
+  char            *store;      /* [range x samples] this rank's gradients, weight by weight */
   const char      *stopped;    /* why the assembly ends early; NULL: it does not */
   double           seconds;    /* of exchanges and products */
 } Gram;
@@ -48,19 +47,29 @@ static PetscInt WholeChunks(double weights)
   return PetscMax(1, (PetscInt)(weights / CK_PRODUCT_CHUNK)) * CK_PRODUCT_CHUNK;
 }
 
-/* The most samples of a rank are those of rank 0. */
+/* What is not the store: buffers of the products, the shift. */
+static double BufferMemory(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt slice)
+{
+  return sizeof(double) * (double)sizes->d +
+         CkBlockProductMemory(sizes->comm, sizes->N, slice, sizes->precision, CkDiffusionGramChoice(D, sizes));
+}
+
+/* Buffers of the products take an eighth of the memory at most, the gradients what is left. The most samples of a rank
+   are those of rank 0. */
 static GramPlan MakePlan(CkDiffusion D, const CkDiffusionSizes *sizes)
 {
-  const double   most = (double)CkBlocksCount(&sizes->blocks, 0), d = (double)sizes->d;
-  const double   fit = PetscMin(D->memory / (most * (double)sizes->bytes), d);
+  const double   row = (double)CkBlocksCount(&sizes->blocks, 0) * (double)sizes->bytes, d = (double)sizes->d;
+  const double   chunk = BufferMemory(D, sizes, CK_PRODUCT_CHUNK) - BufferMemory(D, sizes, 0);
   const PetscInt last = (sizes->d + CK_PRODUCT_CHUNK - 1) / CK_PRODUCT_CHUNK * CK_PRODUCT_CHUNK;
   GramPlan       plan;
-  double         ranges;
+  double         fit, ranges;
 
+  plan.slice = WholeChunks(PetscMin(4096., CK_PRODUCT_CHUNK * D->memory / 8 / chunk));
+  fit = PetscMin(PetscMax(0, D->memory - BufferMemory(D, sizes, plan.slice)) / row, d);
   plan.range = fit >= d ? last : WholeChunks(fit);
   ranges = ceil(d / (double)plan.range);
   plan.range = PetscMin(plan.range, WholeChunks(d / ranges + CK_PRODUCT_CHUNK - 1)); /* all ranges about alike */
-  plan.slice = PetscMin(plan.range, WholeChunks(PetscMin(4096., 16e6 / (double)sizes->N)));
+  plan.slice = PetscMin(plan.range, plan.slice);
   plan.samples = CkBlocksCount(&sizes->blocks, sizes->blocks.rank);
   plan.precision = CkDiffusionGramChoice(D, sizes);
   return plan;
@@ -69,11 +78,9 @@ static GramPlan MakePlan(CkDiffusion D, const CkDiffusionSizes *sizes)
 double CkDiffusionGramMemory(CkDiffusion D, const CkDiffusionSizes *sizes)
 {
   const GramPlan plan = MakePlan(D, sizes);
-  const double   size = (double)sizes->bytes;
 
-  return (double)sizes->blocks.tile * (double)sizes->d * size + sizeof(double) * (double)sizes->d +
-         (double)PetscMin(plan.range, sizes->d) * (double)CkBlocksCount(&sizes->blocks, 0) * size +
-         CkBlockProductMemory(sizes->comm, sizes->N, plan.slice, sizes->precision, plan.precision);
+  return BufferMemory(D, sizes, plan.slice) +
+         (double)PetscMin(plan.range, sizes->d) * (double)CkBlocksCount(&sizes->blocks, 0) * (double)sizes->bytes;
 }
 
 double CkDiffusionGramPasses(CkDiffusion D, const CkDiffusionSizes *sizes)
@@ -82,6 +89,25 @@ double CkDiffusionGramPasses(CkDiffusion D, const CkDiffusionSizes *sizes)
   const PetscInt ranges = (sizes->d + plan.range - 1) / plan.range;
 
   return (double)ranges;
+}
+
+PetscErrorCode CkDiffusionGramGradients(CkDiffusion D, const CkDiffusionSizes *sizes, double *operations)
+{
+  const GramPlan plan = MakePlan(D, sizes);
+  CkEngine       engine;
+
+  PetscFunctionBeginUser;
+  *operations = 0;
+  PetscCall(CkLossGetEngine(D->loss, &engine));
+  for (PetscInt first = 0; engine && first < sizes->d; first += plan.range) {
+    double load, rows;
+
+    PetscCall(CkEngineSetRange(engine, first, PetscMin(plan.range, sizes->d - first)));
+    PetscCall(CkEngineGetCost(engine, NULL, &load, &rows, NULL, NULL));
+    *operations += (double)sizes->N * (load + rows);
+  }
+  if (engine) PetscCall(CkEngineSetRange(engine, 0, sizes->d));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* The mean gradient, or the opposite of what the second moment adds. */
@@ -123,9 +149,8 @@ static PetscErrorCode GramCreate(CkDiffusion D, Gram *g)
 
   PetscFunctionBeginUser;
   PetscCall(MakeShift(D, g));
-  PetscCall(PetscMalloc2((size_t)sizes->blocks.tile * (size_t)sizes->d * sizes->bytes, &g->rows,
-                         (size_t)PetscMin(g->plan.range, sizes->d) * (size_t)g->plan.samples * sizes->bytes,
-                         &g->store));
+  PetscCall(
+    PetscMalloc1((size_t)PetscMin(g->plan.range, sizes->d) * (size_t)g->plan.samples * sizes->bytes + 1, &g->store));
   PetscCall(CkBlockMatrixCreate(sizes->comm, sizes->N, &g->K));
   PetscCall(MakeProduct(g));
   PetscCall(CkGramCheckpointCreate(D, sizes, g->plan.precision, &g->checkpoint));
@@ -138,23 +163,9 @@ static PetscErrorCode GramDestroy(Gram *g)
   PetscCall(CkGramCheckpointDestroy(&g->checkpoint));
   PetscCall(CkBlockProductDestroy(&g->product));
   PetscCall(PetscFree(g->shift));
-  PetscCall(PetscFree2(g->rows, g->store));
+  PetscCall(PetscFree(g->store));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
-
-/* to[i][k] = from[k][i] for n samples and `count` weights, in squares that stay in the cache. */
-#define DEFINE_TRANSPOSE(name, type)                                                                                   \
-  static void name(PetscInt n, size_t from_stride, const type *from, PetscInt count, size_t to_stride, type *to)       \
-  {                                                                                                                    \
-    for (PetscInt first = 0; first < count; first += 32) {                                                             \
-      for (PetscInt k = 0; k < n; ++k) {                                                                               \
-        for (PetscInt i = first; i < PetscMin(first + 32, count); ++i)                                                 \
-          to[(size_t)i * to_stride + (size_t)k] = from[(size_t)k * from_stride + (size_t)i];                           \
-      }                                                                                                                \
-    }                                                                                                                  \
-  }
-DEFINE_TRANSPOSE(TransposeFloat, float)
-DEFINE_TRANSPOSE(TransposeDouble, double)
 
 /* Without a file to go on from there is no stopping. */
 static PetscErrorCode Ask(CkDiffusion D, Gram *g)
@@ -168,25 +179,19 @@ static PetscErrorCode Ask(CkDiffusion D, Gram *g)
 static PetscErrorCode FillStore(CkDiffusion D, Gram *g, PetscInt first, PetscInt count)
 {
   const CkBatch all = CkBatchAll(g->sizes.N);
-  const size_t  d = (size_t)g->sizes.d, samples = (size_t)g->plan.samples;
+  const size_t  samples = (size_t)g->plan.samples;
   CkPass        pass;
   CkTile        tile;
 
   PetscFunctionBeginUser;
   PetscCall(CkPassBegin(D->loss, &all, &pass));
+  PetscCall(CkPassSetRange(pass, first, count));
   while (!g->stopped) {
-    size_t at;
+    const CkBlocks *blocks = &g->sizes.blocks;
 
     PetscCall(CkPassNext(pass, &tile));
     if (!tile.more) break;
-    PetscCall(CkPassRows(pass, g->sizes.precision, g->rows, d));
-    at = (size_t)CkBlocksLocal(&g->sizes.blocks, tile.first);
-    if (g->sizes.precision == CK_FLOAT64)
-      TransposeDouble(tile.n, d, (const double *)(const void *)g->rows + first, count, samples,
-                      (double *)(void *)g->store + at);
-    else
-      TransposeFloat(tile.n, d, (const float *)(const void *)g->rows + first, count, samples,
-                     (float *)(void *)g->store + at);
+    PetscCall(CkPassEntries(pass, g->store + (size_t)CkBlocksLocal(blocks, tile.first) * g->sizes.bytes, samples));
     PetscCall(Ask(D, g));
   }
   PetscCall(CkPassEnd(&pass));

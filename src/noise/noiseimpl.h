@@ -45,8 +45,10 @@ void CkDiffusionRootWeights(CkDiffusion D, const CkDiffusionSizes *sizes, PetscI
 double CkDiffusionDenseMemory(const CkDiffusionSizes *sizes);
 double CkDiffusionGramMemory(CkDiffusion D, const CkDiffusionSizes *sizes);
 /* Passes over the data of the Gram assembly; precision of its products, the same on any number of ranks. */
-double      CkDiffusionGramPasses(CkDiffusion D, const CkDiffusionSizes *sizes);
-CkPrecision CkDiffusionGramChoice(CkDiffusion D, const CkDiffusionSizes *sizes);
+double CkDiffusionGramPasses(CkDiffusion D, const CkDiffusionSizes *sizes);
+/* Operations of its gradients, all ranks: each pass makes those of a range of weights. */
+PetscErrorCode CkDiffusionGramGradients(CkDiffusion D, const CkDiffusionSizes *sizes, double *operations);
+CkPrecision    CkDiffusionGramChoice(CkDiffusion D, const CkDiffusionSizes *sizes);
 
 /*
   gram_checkpoint.c: K's sums over the first `done` weights, before 1/N and centring. All collective; NULL is a

@@ -191,7 +191,7 @@ PetscErrorCode CkSpectrumEstimateAssembled(CkSpectrum s, PetscBool gram, CkSpect
   const double    n = (double)e->order;
   const PetscBool vectors = (PetscBool)(s->wanted != 0);
   PetscMPIInt     size;
-  double          load, row, column, columns, passes;
+  double          load, row, column, columns, passes, gradients;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(s->comm, &size));
@@ -200,10 +200,11 @@ PetscErrorCode CkSpectrumEstimateAssembled(CkSpectrum s, PetscBool gram, CkSpect
   PetscCall(CkBlockMatrixMemory(s->comm, e->order, vectors, s->solver, &e->matrix, &e->work));
   PetscCall(CkDiffusionAssemblyMemory(s->D, gram, &e->stream));
   PetscCall(CkDiffusionAssemblyPasses(s->D, gram, &passes));
+  PetscCall(CkDiffusionAssemblyGradients(s->D, gram, &gradients));
   e->passes = 1 + passes; /* norms and mean, then the matrix */
   PetscCall(EstimateProducts(s, gram, e, &columns));
   e->vectors = VectorBytes(s, e, size);
-  e->gradient = (double)s->N * (e->passes * load + passes * row + columns * column);
+  e->gradient = gradients + (double)s->N * ((e->passes - passes) * load + columns * column);
   e->assembly = n * n * (double)(gram ? s->d : s->N); /* the lower triangle */
   /* reduction to tridiagonal form; with vectors divide and conquer (worst case) and back-transformation */
   e->solve = vectors ? (4. / 3 + 8. / 3 + 2) * n * n * n : 4. / 3 * n * n * n;

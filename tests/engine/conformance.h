@@ -97,6 +97,52 @@ static double Distance(PetscInt n, const double a[], const double b[])
   return sqrt(sum);
 }
 
+/* Loads n samples for a range of entries, which must be those of their rows G [n x d]: the same numbers but for batch
+   norm's gains, sums that are taken in another order. A stride beyond n leaves the gaps alone. */
+static void CheckRange(CkEngine engine, const PetscInt range[2], PetscInt n, const float features[],
+                       const PetscInt labels[], PetscInt d, const double G[])
+{
+  const PetscInt ld = n + 2;
+  CkPrecision    precision;
+  double        *wide, f[64];
+  float         *narrow;
+
+  OK(CkEngineGetPrecision(engine, &precision));
+  OK(PetscMalloc2(range[1] * ld, &wide, range[1] * ld, &narrow));
+  for (PetscInt i = 0; i < range[1] * ld; ++i) wide[i] = narrow[i] = -77;
+  OK(CkEngineSetRange(engine, range[0], range[1]));
+  OK(CkEngineLoad(engine, n, features, labels, f, NULL));
+  OK(CkEngineEntries(engine, precision == CK_FLOAT64 ? (void *)wide : (void *)narrow, (size_t)ld));
+  for (PetscInt i = 0; i < range[1] * ld && precision == CK_FLOAT32; ++i) wide[i] = (double)narrow[i];
+  for (PetscInt k = 0; k < ld; ++k) {
+    double error = 0, norm = 0;
+
+    for (PetscInt i = 0; i < range[1]; ++i) {
+      const double expected = k < n ? G[k * d + range[0] + i] : -77, difference = wide[i * ld + k] - expected;
+
+      error += difference * difference;
+    }
+    for (PetscInt i = 0; i < d && k < n; ++i) norm += G[k * d + i] * G[k * d + i];
+    assert_close(sqrt(error), 0, CONFORMANCE_TOLERANCE, sqrt(norm));
+  }
+  OK(CkEngineSetRange(engine, 0, d));
+  OK(PetscFree2(wide, narrow));
+}
+
+/* All of the entries, and each of four parts that do not end where layers do. */
+static void CheckRanges(CkEngine engine, PetscInt n, const float features[], const PetscInt labels[], PetscInt d,
+                        const double G[])
+{
+  const PetscInt all[2] = {0, d};
+
+  CheckRange(engine, all, n, features, labels, d, G);
+  for (PetscInt part = 0; part < 4; ++part) {
+    const PetscInt first = part * d / 4, range[2] = {first, (part + 1) * d / 4 - first};
+
+    CheckRange(engine, range, n, features, labels, d, G);
+  }
+}
+
 /* Runs body for every test net and both heads. */
 static void ForEachNet(void (*body)(Conformance *c))
 {
@@ -157,6 +203,24 @@ static void rows_in_float32_are_the_rounded_ones(void **state)
 {
   (void)state;
   ForEachNet(CheckPrecisions);
+}
+
+static void CheckEntries(Conformance *c)
+{
+  double *again;
+
+  CheckRanges(c->engine, c->n, c->samples.features, c->samples.labels, c->d, c->G);
+  OK(PetscMalloc1(c->n * c->d, &again));
+  OK(CkEngineLoad(c->engine, c->n, c->samples.features, c->samples.labels, c->f, NULL));
+  OK(CkEngineRows(c->engine, CK_FLOAT64, again, (size_t)c->d));
+  assert_on_all_ranks(!memcmp(again, c->G, sizeof(double) * (size_t)(c->n * c->d)));
+  OK(PetscFree(again));
+}
+
+static void entries_of_any_range_are_those_of_the_rows(void **state)
+{
+  (void)state;
+  ForEachNet(CheckEntries);
 }
 
 static void CheckNorms(Conformance *c)
@@ -524,12 +588,22 @@ static void misuse_is_refused(void **state)
   OK(PetscPopErrorHandler());
   OK(CkEngineSetColumns(c.engine, 1, c.weights));
   OK(CkEngineDot(c.engine, f));
+  /* no other contraction of a range */
+  OK(CkEngineSetRange(c.engine, 1, 2));
+  OK(CkEngineLoad(c.engine, 1, c.samples.features, good, f, NULL));
+  OK(PetscPushErrorHandler(PetscReturnErrorHandler, NULL));
+  assert_on_all_ranks(CkEngineDot(c.engine, f) != 0);
+  assert_on_all_ranks(CkEngineRows(c.engine, CK_FLOAT64, c.G, (size_t)c.d) != 0);
+  assert_on_all_ranks(CkEngineSquaredNorms(c.engine, f, NULL) != 0);
+  assert_on_all_ranks(CkEngineSetRange(c.engine, 1, c.d) != 0);
+  OK(PetscPopErrorHandler());
   OK(CkEngineDestroy(&fresh));
   FreeConformance(&c);
 }
 
 #define CONFORMANCE_TESTS                                                                                              \
   cmocka_unit_test(rows_and_values_agree_with_the_reference), cmocka_unit_test(rows_in_float32_are_the_rounded_ones),  \
+    cmocka_unit_test(entries_of_any_range_are_those_of_the_rows),                                                      \
     cmocka_unit_test(squared_norms_are_those_of_the_rows), cmocka_unit_test(dot_is_the_product_with_the_rows),         \
     cmocka_unit_test(accumulate_is_the_weighted_sum_of_the_rows),                                                      \
     cmocka_unit_test(engine_coordinates_keep_their_identities), cmocka_unit_test(rows_do_not_depend_on_the_tile),      \

@@ -203,6 +203,7 @@ static void random_nets_conform(void **state)
     c = NewConformance(&t, seed % 2 ? CK_HEAD_MSE : CK_HEAD_CROSS_ENTROPY);
     Rescale(&c);
     CheckRows(&c);
+    CheckEntries(&c);
     CheckNorms(&c);
     CheckDot(&c);
     CheckAccumulate(&c);
@@ -249,6 +250,7 @@ static void CheckTile(CkNet net, PetscInt tile, const TestSamples *s, const doub
     OK(CkEngineRows(engine, CK_FLOAT64, G + first * d, (size_t)d));
   }
   OK(CkEngineUnfold(engine, 2, A, out));
+  CheckRanges(engine, PetscMin(tile, TILE_SAMPLES), s->features, s->labels, d, G);
   for (PetscInt k = 0; k < TILE_SAMPLES; ++k) {
     const double *r = R + k * d, norm = sqrt(Inner(d, r, r)), slope = Inner(d, r, v);
 

@@ -109,7 +109,7 @@ static PetscErrorCode BackwardFlops(CkEngine engine, double *flops, double *grad
     const double linear = LinearFlops(&p);
 
     if (!o->evaluation->tensors[p.step->inputs[0]].wanted) *flops -= linear;
-    if (p.weighted->form == CK_FORM_EXPLICIT) *gradients += linear;
+    if (p.weighted->form == CK_FORM_EXPLICIT && !p.weighted->idle) *gradients += linear;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -247,7 +247,9 @@ const CkEngineType CkEngineOnednn = {.name = "onednn",
                                      .getcost = GetCost,
                                      .setpoint = SetPoint,
                                      .run = Run,
+                                     .setrange = CkOnednnSetRange,
                                      .rows = CkOnednnRows,
+                                     .entries = CkOnednnEntries,
                                      .squarednorms = CkOnednnSquaredNorms,
                                      .setcolumns = CkOnednnSetColumns,
                                      .dot = CkOnednnDot,

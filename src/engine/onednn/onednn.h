@@ -29,6 +29,10 @@ PetscErrorCode CkOnednnRows(CkEngine engine, CkPrecision precision, void *G, siz
 PetscErrorCode CkOnednnSquaredNorms(CkEngine engine, double original[], double folded[]);
 double         CkOnednnRowFlops(CkEngine engine); /* of one row */
 
+/* entries.c */
+PetscErrorCode CkOnednnSetRange(CkEngine engine, PetscInt first, PetscInt count);
+PetscErrorCode CkOnednnEntries(CkEngine engine, void *G, size_t ld);
+
 /* contract.c */
 PetscErrorCode CkOnednnSetColumns(CkEngine engine, PetscInt m, const double V[]);
 PetscErrorCode CkOnednnDot(CkEngine engine, double S[]);

@@ -16,6 +16,9 @@ typedef struct {
 } CkPart;
 
 CkPart CkPartOf(CkEngine engine, PetscInt i);
+/* rows.c: the gradients of a chunk entry by entry: G, or formed now, in work space that has room for a unit's weights
+   behind them. *stride: numbers from entry to entry. */
+PetscErrorCode CkPartGradients(const CkPart *p, PetscInt chunk, const float **g, size_t *stride);
 /* Work space of at least so many numbers, 64-byte aligned; sums likewise, float64. Lost at the next call. */
 PetscErrorCode CkPartWork(CkOnednn *o, size_t n, float **work);
 PetscErrorCode CkPartSums(CkOnednn *o, size_t n, double **sums);

@@ -197,7 +197,9 @@ static PetscErrorCode FollowDerivatives(CkPlan *plan)
       written[t] = PETSC_TRUE;
     }
   }
-  for (PetscInt t = 0; t < plan->ntensors; ++t) plan->tensors[t].wanted = (PetscBool)(depends[t] && live[t]);
+  for (PetscInt t = 0; t < plan->ntensors; ++t) {
+    plan->tensors[t].wanted = plan->tensors[t].wanted_ever = (PetscBool)(depends[t] && live[t]);
+  }
   PetscCall(PetscFree3(depends, live, written));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -29,7 +29,8 @@ typedef struct {
   size_t    plane, size;  /* packs: from channel to channel (CkLanesPlane()), and of a chunk */
   PetscBool dense_planes; /* planes without gaps: it is read flat as well */
   PetscInt  readers;      /* steps that take it as input */
-  PetscBool wanted;       /* its derivative is needed: it depends on parameters, and the loss on it */
+  PetscBool wanted;       /* its derivative is needed: it depends on parameters (of the range), and the loss on it */
+  PetscBool wanted_ever;  /* with every parameter in the range */
   PetscBool sparse;       /* its derivative is not formed: the max pool that reads it has its few numbers */
   PetscBool fused; /* sparse, and not formed either: a batch norm's, which the max pool takes from the norm's input */
   PetscBool keep_x, keep_d;
@@ -83,6 +84,7 @@ typedef struct {
   CkLayerForm form;    /* factored or explicit */
   size_t      entries; /* weights and shifts in folded coordinates */
   float      *G;       /* explicit: [entries x chunks*lanes] */
+  PetscBool   idle;    /* its gradients are not wanted: none of its weights is in the range */
 } CkWeighted;
 
 /* The training run in progress (train.c). */
@@ -137,6 +139,8 @@ struct CkPlan {
 PetscErrorCode CkPlanCreate(const CkPlanChoices *choices, CkPlan **plan);
 PetscErrorCode CkPlanDestroy(CkPlan **plan);
 PetscErrorCode CkPlanAllocateTensors(CkPlan *plan); /* plan_memory.c: which are kept is known */
+/* plan_range.c: the gradients wanted of the next backward passes; (0, d): all. */
+PetscErrorCode CkPlanSetRange(CkPlan *plan, PetscInt first, PetscInt count);
 PetscErrorCode CkPlanSetPoint(CkPlan *plan, const double weights[], const double buffers[]);
 CkLayerForm    CkWeightedForm(const CkPlan *plan, PetscInt weighted); /* contract.c: the form it is best held in */
 

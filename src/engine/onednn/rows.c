@@ -39,8 +39,7 @@ PetscErrorCode CkPartSums(CkOnednn *o, size_t n, double **sums)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The gradients of a chunk entry by entry: G, or formed now. *stride: numbers from entry to entry. */
-static PetscErrorCode Gradients(const CkPart *p, PetscInt chunk, const float **g, size_t *stride)
+PetscErrorCode CkPartGradients(const CkPart *p, PetscInt chunk, const float **g, size_t *stride)
 {
   const size_t lanes = (size_t)p->lanes->lanes;
   float       *work = NULL;
@@ -83,7 +82,7 @@ static PetscErrorCode RowsByUnit(const CkPart *p, PetscInt chunk, const Target *
 
   PetscFunctionBeginUser;
   if (p->weighted->form == CK_FORM_EXPLICIT) PetscCall(CkPartWork(p->engine, fan_in * lanes, &rows));
-  PetscCall(Gradients(p, chunk, &g, &stride));
+  PetscCall(CkPartGradients(p, chunk, &g, &stride));
   if (!rows) rows = p->engine->work + p->weighted->entries * lanes;
   for (PetscInt o = 0; o < p->layer->units; ++o) {
     const float *shifts = g + (CkPartWeights(p) + (size_t)o) * stride;
@@ -151,6 +150,7 @@ double CkOnednnRowFlops(CkEngine engine)
     const CkPart p = CkPartOf(engine, i);
     const double weights = (double)CkPartWeights(&p);
 
+    if (p.weighted->idle) continue;
     flops += weights * (p.layer->norm >= 0 ? 3 : 1); /* scaled, and <W, g_W'> */
     if (p.weighted->form == CK_FORM_FACTORED && !p.linear->dense)
       flops += 2 * weights * (double)p.linear->map.positions;
@@ -167,7 +167,7 @@ static PetscErrorCode NormsByUnit(const CkPart *p, PetscInt chunk, double origin
   double       squares[CK_LANES_MAX], products[CK_LANES_MAX];
 
   PetscFunctionBeginUser;
-  PetscCall(Gradients(p, chunk, &g, &stride));
+  PetscCall(CkPartGradients(p, chunk, &g, &stride));
   for (PetscInt o = 0; o < p->layer->units; ++o) {
     const float *shifts = g + (CkPartWeights(p) + (size_t)o) * stride;
 

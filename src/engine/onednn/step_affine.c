@@ -72,17 +72,17 @@ static PetscErrorCode Forward(CkPlan *plan, CkStep *step, PetscInt chunk, PetscI
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Backward(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
+/* Gradients of gamma and beta. */
+static PetscErrorCode Gradients(CkPlan *plan, const CkStep *step, PetscInt chunk)
 {
   const Norm  *n = (const Norm *)step->data;
   const size_t lanes = (size_t)plan->lanes->lanes, ld = lanes * (size_t)plan->capacity;
-  const float *e = CkTensorD(plan, step->output, chunk);
   float       *g = plan->weighted[plan->fold->of_layer[step->layer]].G + (size_t)chunk * lanes;
   float       *h = g + (size_t)n->channels.channels * ld;
 
   PetscFunctionBeginUser;
-  (void)count;
-  plan->lanes->moments(&n->channels, e, CkTensorX(plan, step->inputs[0], chunk), n->first, n->second);
+  plan->lanes->moments(&n->channels, CkTensorD(plan, step->output, chunk), CkTensorX(plan, step->inputs[0], chunk),
+                       n->first, n->second);
   for (size_t c = 0; c < (size_t)n->channels.channels; ++c)
     for (size_t k = 0; k < lanes; ++k) {
       const double sum = n->first[c * lanes + k];
@@ -90,8 +90,19 @@ static PetscErrorCode Backward(CkPlan *plan, CkStep *step, PetscInt chunk, Petsc
       g[c * ld + k] = (float)((n->second[c * lanes + k] - n->mean[c] * sum) * n->inverse[c]);
       h[c * ld + k] = (float)sum;
     }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Backward(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
+{
+  const Norm *n = (const Norm *)step->data;
+
+  PetscFunctionBeginUser;
+  (void)count;
+  if (!plan->weighted[plan->fold->of_layer[step->layer]].idle) PetscCall(Gradients(plan, step, chunk));
   if (plan->tensors[step->inputs[0]].wanted)
-    plan->lanes->affine(&n->channels, step->add[0], n->factor, e, NULL, CkTensorD(plan, step->inputs[0], chunk));
+    plan->lanes->affine(&n->channels, step->add[0], n->factor, CkTensorD(plan, step->output, chunk), NULL,
+                        CkTensorD(plan, step->inputs[0], chunk));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

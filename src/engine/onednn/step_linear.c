@@ -460,7 +460,7 @@ static PetscErrorCode Backward(CkPlan *plan, CkStep *step, PetscInt chunk, Petsc
 
   PetscFunctionBeginUser;
   if (plan->training) PetscCall(CkTrainLinear(plan, step, chunk, count));
-  else if (w->form == CK_FORM_EXPLICIT) PetscCall(ExplicitGradients(plan, step, chunk, count));
+  else if (w->form == CK_FORM_EXPLICIT && !w->idle) PetscCall(ExplicitGradients(plan, step, chunk, count));
   if (plan->tensors[step->inputs[0]].wanted) PetscCall(BackwardData(plan, step, chunk, count));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -77,6 +77,8 @@ PetscErrorCode CkDynamicsGetBatches(CkDynamics dynamics, PetscInt *batch, PetscI
 PetscErrorCode CkDynamicsGetTime(CkDynamics dynamics, double *time);
 /* Vectors of length d held over all ranks, x among them, and samples whose gradients an epoch takes; after set-up. */
 PetscErrorCode CkDynamicsGetCost(CkDynamics dynamics, double *vectors, double *samples);
-/* Rows "dynamics", "learning rate" and "epochs" of a summary table; after set-up. */
+/* Bytes that rank 0 needs for updates many at a time (docs/decisions.md, 15); 0 where they are made one by one. */
+PetscErrorCode CkDynamicsGetFusedMemory(CkDynamics dynamics, double *bytes);
+/* Rows "dynamics", "learning rate", "epochs" and, for sgd, "updates" of a summary table; after set-up. */
 PetscErrorCode CkDynamicsDescribe(CkDynamics dynamics, CkTable table);
 PetscErrorCode CkDynamicsDestroy(CkDynamics *dynamics);

@@ -45,13 +45,15 @@ typedef struct {
   double *x;       /* [d] weights */
   double *v;       /* [d] momentum */
   double *running; /* [buffers] running mean and variance */
+  /* What is added to, update by update: all samples' losses, each in its update, without weight decay; right
+     predictions among them. */
+  long double loss;
+  PetscInt64  correct;
 
   /* Out. */
-  PetscInt    updates; /* done; fewer than asked for where a loss was not finite */
-  PetscInt    bad;     /* then the sample (0 .. N-1) whose loss it is, else -1; x, v and running are those before */
-  double      value;   /* and that loss */
-  long double loss;    /* sum of all samples' losses, each in its update, without weight decay */
-  PetscInt    correct; /* right predictions among them */
+  PetscInt updates; /* done; fewer than asked for where a loss was not finite */
+  PetscInt bad;     /* then the sample (0 .. N-1) whose loss it is, else -1; all else is that of the updates before */
+  double   value;   /* and that loss */
 } CkFusedRun;
 
 /* The updates, one after the other. */

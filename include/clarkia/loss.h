@@ -47,6 +47,8 @@ PetscErrorCode CkLossGetDimension(CkLoss loss, PetscInt *d);
 PetscErrorCode CkLossGetSamples(CkLoss loss, PetscInt *N);
 PetscErrorCode CkLossGetNet(CkLoss loss, CkNet *net);          /* NULL for landscapes */
 PetscErrorCode CkLossGetEngine(CkLoss loss, CkEngine *engine); /* NULL for landscapes */
+PetscErrorCode CkLossGetData(CkLoss loss, CkData *data);       /* NULL for landscapes; borrowed */
+PetscErrorCode CkLossGetBatchNormGroup(CkLoss loss, PetscInt *group);
 PetscErrorCode CkLossGetSumBlock(CkLoss loss, PetscInt *block);
 PetscErrorCode CkLossGetL2(CkLoss loss, double *l2);
 /* What per-sample gradients are computed in: float64 for landscapes and the reference engine. */

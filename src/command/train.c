@@ -183,7 +183,7 @@ static PetscErrorCode TrainingMemory(const Training *t, double *bytes)
   PetscInt       nlayers, batch, updates, block, d, share;
   PetscMPIInt    ranks;
   const CkLayer *layers;
-  double         outputs = 0, vectors, samples;
+  double         outputs = 0, vectors, samples, fused;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(t->comm, &ranks));
@@ -194,7 +194,8 @@ static PetscErrorCode TrainingMemory(const Training *t, double *bytes)
   for (PetscInt l = 0; l < nlayers; ++l) outputs += (double)CkShapeSize(layers[l].out);
   share = PetscMin(batch, ((batch + block - 1) / block + ranks - 1) / ranks * block);
   PetscCall(CkDynamicsGetCost(t->dynamics, &vectors, &samples));
-  *bytes = 8. * (2 * outputs * (double)share + 5. * (double)d + vectors * ceil((double)d / ranks));
+  PetscCall(CkDynamicsGetFusedMemory(t->dynamics, &fused));
+  *bytes = fused + 8. * (2 * outputs * (double)share + 5. * (double)d + vectors * ceil((double)d / ranks));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,5 +1,5 @@
 /* dynamics.c: batches, epochs, running statistics, evaluation and reports of any type of dynamics. */
-#include "dynamicsimpl.h"
+#include "fusedpath.h"
 #include <clarkia/error.h>
 #include <clarkia/options.h>
 #include <clarkia/progress.h>
@@ -27,6 +27,8 @@ static const CkOption type_table[] = {
   {"dynamics_momentum", CK_OPTION_REAL, "0", 0, 0.9999999, NULL, "share of the last move that is kept"},
   {"dynamics_nesterov", CK_OPTION_BOOL, "false", 0, 0, NULL, "Nesterov's form of momentum"},
   {"dynamics_l2", CK_OPTION_REAL, "0", 0, 1e300, NULL, "weight decay: l2 x is added to the gradient"},
+  {"dynamics_fused", CK_OPTION_STRING, "auto", 0, 0, "auto|on|off",
+   "updates of small dense nets in one kernel without communication; auto: by net and size, on: or an error"},
   {"dynamics_dt", CK_OPTION_REAL, NULL, 1e-300, 1e300, NULL,
    "sde: time of an update; unset: the learning rate, as an update of SGD takes"},
   {"dynamics_refresh", CK_OPTION_INT, "1", 1, 1024, NULL,
@@ -154,6 +156,7 @@ PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics)
   PetscCall(CkLossGetPoint(dynamics->loss, dynamics->x));
   if (dynamics->type->sampling == CK_SAMPLING_DRAWN) PetscCall(PetscMalloc1(dynamics->N, &dynamics->order));
   PetscCall(dynamics->type->setup(dynamics));
+  if (dynamics->type->getmomentum) PetscCall(CkFusedPathCreate(dynamics, &dynamics->fused));
   dynamics->setup = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -265,15 +268,13 @@ static PetscErrorCode EndEpoch(CkDynamics dynamics)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkDynamicsStep(CkDynamics dynamics)
+/* One update by the type. */
+static PetscErrorCode UpdateOnce(CkDynamics dynamics)
 {
-  const double start = MPI_Wtime();
-  CkBatch      batch;
-  CkUpdate     update;
+  CkBatch  batch;
+  CkUpdate update;
 
   PetscFunctionBeginUser;
-  PetscCall(CkDynamicsSetUp(dynamics));
-  if (dynamics->position == 0) PetscCall(BeginEpoch(dynamics));
   batch = (CkBatch){.n = PetscMin(dynamics->batch, dynamics->N - dynamics->position),
                     .index = dynamics->order ? dynamics->order + dynamics->position : NULL,
                     .mode = dynamics->mode,
@@ -284,15 +285,53 @@ PetscErrorCode CkDynamicsStep(CkDynamics dynamics)
   update = (CkUpdate){.n = batch.n, .time = dynamics->rate};
   PetscCall(dynamics->type->step(dynamics, &batch, &update));
   PetscCall(UpdateRunningStatistics(dynamics));
-  PetscCall(CkDynamicsPublish(dynamics, dynamics->x));
   dynamics->loss_sum += (long double)update.mean * update.n;
   dynamics->correct += update.correct;
   dynamics->seen += update.n;
   dynamics->time += update.time;
   dynamics->position += batch.n;
   ++dynamics->step;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Several in one go, all in this epoch. */
+static PetscErrorCode UpdateFused(CkDynamics dynamics, PetscInt updates)
+{
+  PetscInt done, n;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFusedPathRun(dynamics->fused, dynamics, updates, dynamics->order + dynamics->position,
+                           &dynamics->loss_sum, &dynamics->correct, &done));
+  for (PetscInt u = 0; u < done; ++u) { /* one after the other, as updates one by one add them */
+    dynamics->rate = CkScheduleRate(&dynamics->schedule, dynamics->step++, dynamics->updates);
+    dynamics->time += dynamics->rate;
+  }
+  n = (PetscInt)PetscMin((PetscInt64)done * dynamics->batch, dynamics->N - dynamics->position);
+  dynamics->seen += n;
+  dynamics->position += n;
+  PetscCall(CkFusedPathCheck(dynamics->fused, dynamics));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsAdvance(CkDynamics dynamics, PetscInt stop)
+{
+  const double start = MPI_Wtime();
+
+  PetscFunctionBeginUser;
+  if (dynamics->position == 0) PetscCall(BeginEpoch(dynamics));
+  if (dynamics->fused && CkFusedPathTaken(dynamics->fused)) PetscCall(UpdateFused(dynamics, stop - dynamics->step));
+  else PetscCall(UpdateOnce(dynamics));
+  PetscCall(CkDynamicsPublish(dynamics, dynamics->x));
   dynamics->seconds += MPI_Wtime() - start;
   if (dynamics->position == dynamics->N) PetscCall(EndEpoch(dynamics));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsStep(CkDynamics dynamics)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkDynamicsSetUp(dynamics));
+  PetscCall(CkDynamicsAdvance(dynamics, dynamics->step + 1));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -332,6 +371,14 @@ PetscErrorCode CkDynamicsGetCost(CkDynamics dynamics, double *vectors, double *s
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkDynamicsGetFusedMemory(CkDynamics dynamics, double *bytes)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(dynamics->setup, dynamics->comm, PETSC_ERR_ORDER, "Call CkDynamicsSetUp() first");
+  *bytes = dynamics->fused ? CkFusedPathMemory(dynamics->fused) : 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkDynamicsDescribe(CkDynamics dynamics, CkTable rows)
 {
   const char *const samples[] = {"drawn", "whose noise is taken", "in full"};
@@ -353,6 +400,10 @@ PetscErrorCode CkDynamicsDescribe(CkDynamics dynamics, CkTable rows)
                        !drawn                  ? ""
                        : dynamics->replacement ? " with replacement"
                                                : " without replacement"));
+  if (dynamics->fused && CkFusedPathTaken(dynamics->fused))
+    PetscCall(CkTableRow(rows, "updates", "-dynamics_fused", "many at once, by one kernel on rank 0"));
+  else if (dynamics->fused)
+    PetscCall(CkTableRow(rows, "updates", "-dynamics_fused", "one by one: %s", CkFusedPathReason(dynamics->fused)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -362,6 +413,7 @@ PetscErrorCode CkDynamicsDestroy(CkDynamics *dynamics)
 
   PetscFunctionBeginUser;
   if (!p) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkFusedPathDestroy(&p->fused));
   if (p->type) PetscCall(p->type->destroy(p));
   PetscCall(VecDestroy(&p->x));
   PetscCall(PetscFree(p->order));

@@ -1,5 +1,6 @@
 #pragma once
 #include "keeper.h"
+#include "momentum.h"
 #include "schedule.h"
 #include <clarkia/dynamics.h>
 
@@ -38,6 +39,9 @@ typedef struct {
   /* Hands to the keeper all that the next updates depend on, beside x and the numbers below; called between two
      updates, once for each replica; dynamics->x is there. NULL: nothing. */
   PetscErrorCode (*keep)(CkDynamics dynamics, CkKeeper keeper);
+  /* Where an update is that of momentum.h with the gradient of the batch, and nothing else: its numbers, and v; so that
+     many can be made at once (fusedpath.h). NULL: it is not. */
+  PetscErrorCode (*getmomentum)(CkDynamics dynamics, const CkMomentum **momentum, Vec *v);
 } CkDynamicsType;
 
 #define CK_MAX_MARKS 64
@@ -48,6 +52,8 @@ typedef struct {
   PetscErrorCode (*act)(CkDynamics dynamics, void *context);
   void *context;
 } CkWatch;
+
+typedef struct _p_CkFusedPath *CkFusedPath;
 
 struct _p_CkDynamics {
   MPI_Comm              comm; /* of the loss */
@@ -74,6 +80,8 @@ struct _p_CkDynamics {
   PetscInt *order;         /* [N] samples of this epoch; NULL: in their order */
   double    rate;          /* of this update */
 
+  CkFusedPath fused; /* NULL: the type has no getmomentum() */
+
   /* Sums over this epoch. */
   long double loss_sum;
   PetscInt64  correct, seen; /* right predictions; samples */
@@ -94,6 +102,9 @@ struct _p_CkDynamics {
 /* dynamics.c: loss and state at x; the samples of this epoch in their order. Collective. */
 PetscErrorCode CkDynamicsPublish(CkDynamics dynamics, Vec x);
 PetscErrorCode CkDynamicsDrawOrder(CkDynamics dynamics);
+/* At least one update, as many as can be made at once, but none beyond number `stop`, which lies in this epoch; what is
+   due at the end of the epoch. */
+PetscErrorCode CkDynamicsAdvance(CkDynamics dynamics, PetscInt stop);
 /* run.c: all that a run goes on with, the type's own share included, to or from a file. Collective. */
 PetscErrorCode CkDynamicsKeep(CkDynamics dynamics, CkKeeper keeper);
 

@@ -109,7 +109,7 @@ PetscErrorCode CkDynamicsRun(CkDynamics dynamics)
   if (dynamics->step == 0) PetscCall(CallWatches(dynamics));
   while (dynamics->step < total) {
     PetscCall(CkDynamicsGetNextStop(dynamics, &stop));
-    PetscCall(CkDynamicsStep(dynamics));
+    PetscCall(CkDynamicsAdvance(dynamics, stop));
     if (dynamics->step == stop) PetscCall(CallWatches(dynamics));
     PetscCall(CkProgressUpdate(progress, (double)dynamics->step));
     if (dynamics->pause) PetscCall(dynamics->pause(dynamics, dynamics->pause_context));

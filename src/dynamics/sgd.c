@@ -1,6 +1,5 @@
 /* sgd.c: minibatch gradient descent with momentum and weight decay; docs/theory.md, eqs. (M.1), (M.2). */
 #include "dynamicsimpl.h"
-#include "momentum.h"
 
 typedef struct {
   CkMomentum momentum;
@@ -46,6 +45,16 @@ static PetscErrorCode SGDKeep(CkDynamics dynamics, CkKeeper keeper)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode SGDGetMomentum(CkDynamics dynamics, const CkMomentum **momentum, Vec *v)
+{
+  SGD *sgd = (SGD *)dynamics->data;
+
+  PetscFunctionBeginUser;
+  *momentum = &sgd->momentum;
+  *v = sgd->v;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SGDView(CkDynamics dynamics, char text[], size_t length)
 {
   PetscFunctionBeginUser;
@@ -66,7 +75,7 @@ static PetscErrorCode SGDDestroy(CkDynamics dynamics)
 }
 
 const CkDynamicsType CkDynamicsSGD = {.name = "sgd",
-                                      .keys = "batch replacement momentum nesterov l2 mode",
+                                      .keys = "batch replacement momentum nesterov l2 mode fused",
                                       .sampling = CK_SAMPLING_DRAWN,
                                       .vectors = 2,
                                       .setfromoptions = SGDSetFromOptions,
@@ -74,7 +83,8 @@ const CkDynamicsType CkDynamicsSGD = {.name = "sgd",
                                       .step = SGDStep,
                                       .view = SGDView,
                                       .destroy = SGDDestroy,
-                                      .keep = SGDKeep};
+                                      .keep = SGDKeep,
+                                      .getmomentum = SGDGetMomentum};
 
 /* gd: the same with all samples in every update. */
 const CkDynamicsType CkDynamicsGD = {.name = "gd",

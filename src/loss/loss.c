@@ -227,6 +227,20 @@ PetscErrorCode CkLossGetEngine(CkLoss loss, CkEngine *engine)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkLossGetData(CkLoss loss, CkData *data)
+{
+  PetscFunctionBeginUser;
+  *data = loss->samples;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkLossGetBatchNormGroup(CkLoss loss, PetscInt *group)
+{
+  PetscFunctionBeginUser;
+  *group = loss->group;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkLossGetSumBlock(CkLoss loss, PetscInt *block)
 {
   PetscFunctionBeginUser;

@@ -60,7 +60,8 @@ struct _p_CkLoss {
   PetscInt      de;        /* length of engine coordinates */
   PetscInt      tile;      /* samples of a tile; divides sum_block */
   CkPrecision   precision; /* of per-sample gradients */
-  CkNet         net;       /* NULL: a landscape */
+  CkNet         net;       /* NULL: a landscape; so samples */
+  CkData        samples;
   CkEngine      engine;
   const double *statistics; /* of the last training-mode gradient */
 

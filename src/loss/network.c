@@ -27,6 +27,7 @@ PetscErrorCode CkLossSetNetwork(CkLoss loss, CkNet net, CkData data, CkState sta
   network->state = state;
   loss->data = network;
   loss->net = net;
+  loss->samples = data;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -173,9 +173,39 @@ static void permutations(void **state)
   OK(PetscFree2(p, seen));
 }
 
+/* Fisher and Yates inside out, exchange i by number i of the stream, from blocks drawn one by one: orders of samples
+   that stand in files stay what they were. Indices beyond 32 bits of blocks are not reached. */
+static void permutations_are_those_of_the_stream(void **state)
+{
+  enum { LENGTH = 1003 };
+  const CkRandom stream = {.seed = 0x123456789abcdef, .purpose = CK_RANDOM_SHUFFLE, .replica = 3, .step = 0x500000007};
+  PetscInt       p[LENGTH], q[LENGTH];
+
+  (void)state;
+  for (PetscInt i = 0; i < LENGTH; ++i) {
+    uint32_t bits[4];
+    uint64_t word;
+    PetscInt j;
+
+    CkRandomBits(&stream, (uint64_t)i / 2, bits);
+    word = (uint64_t)bits[i % 2 * 2 + 1] << 32 | bits[i % 2 * 2];
+    j = (PetscInt)(((unsigned __int128)word * (uint64_t)(i + 1)) >> 64);
+    q[i] = i;
+    q[i] = q[j];
+    q[j] = i;
+  }
+  OK(CkRandomPermutation(&stream, LENGTH, p));
+  assert_memory_equal(p, q, sizeof(p));
+}
+
 static const struct CMUnitTest tests[] = {
-  cmocka_unit_test(known_answers), cmocka_unit_test(index_only),          cmocka_unit_test(uniform),
-  cmocka_unit_test(normal),        cmocka_unit_test(independent_streams), cmocka_unit_test(permutations),
+  cmocka_unit_test(known_answers),
+  cmocka_unit_test(index_only),
+  cmocka_unit_test(uniform),
+  cmocka_unit_test(normal),
+  cmocka_unit_test(independent_streams),
+  cmocka_unit_test(permutations),
+  cmocka_unit_test(permutations_are_those_of_the_stream),
 };
 
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

@@ -247,9 +247,8 @@ PetscErrorCode CkFusedUpdate(CkFused f, CkFusedRun *run)
   PetscFunctionBeginUser;
   PetscCheck(run->batch > 0 && (size_t)run->batch <= f->rows, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ,
              "Batches of %" PetscInt_FMT " samples; there is room for %zu", run->batch, f->rows);
-  run->updates = run->correct = 0;
+  run->updates = 0;
   run->bad = -1;
-  run->loss = 0;
   mode = FlushSubnormals();
   Import(f, run);
   for (PetscInt k = 0; k < run->n; k += run->batch) {

@@ -12,7 +12,7 @@ declare -A headers=(
   [loss]="loss"
   [noise]="diffusion"
   [spectrum]="spectrum"
-  [trajectory]="trajectory"
+  [trajectory]="trajectory analysis"
   [dynamics]="dynamics"
   [command]="command"
 )

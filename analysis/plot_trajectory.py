@@ -1,0 +1,122 @@
+#!/usr/bin/python3
+"""Draws what `clarkia trajectory` found (docs/formats.md, "Analysis"), in three panels as Fig. 3 of Chaudhari and Soatto:
+the spectrum of the increments averaged over weights, the autocorrelation with the bands of white noise, the gradient norm.
+Shaded: one standard deviation over the weights; in the autocorrelation the middle 50 and 90% of the weights.
+
+  plot_trajectory.py analysis.h5 --output fig3.png
+  plot_trajectory.py small.h5 large.h5 --label "B = 32" "B = 512" --output compared.pdf
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import plot_spectrum  # noqa: E402
+from plot_spectrum import BadFile, h5py, np, plt  # noqa: E402
+
+SERIES = ("increments/frequency", "increments/amplitude", "increments/amplitude_std", "autocorrelation/lag",
+          "autocorrelation/mean", "autocorrelation/quantiles", "time", "gradient_norm", "gradient_norm_average")
+
+
+def read_analysis(name):
+    """The series above and the numbers that the picture names, checked."""
+    try:
+        with h5py.File(name, "r") as file:
+            missing = [key for key in SERIES if key not in file]
+            if missing:
+                raise BadFile(f"{name} has no dataset /{missing[0]}: was it written by clarkia trajectory?")
+            result = {key: file[key][...] for key in SERIES}
+            result["white"] = float(file["increments"].attrs["white_level"])
+            result["bands"] = [float(file["autocorrelation"].attrs[key]) for key in ("band_95", "band_99")]
+            result["burn_in"] = int(file.attrs["burn_in"])
+            verdict = file.attrs["circulates"]
+            result["circulates"] = verdict.decode() if isinstance(verdict, bytes) else str(verdict)
+    except OSError as error:
+        raise BadFile(f"{name}: {os.strerror(error.errno) if error.errno else 'not a readable HDF5 file'}") from error
+    except KeyError as error:
+        raise BadFile(f"{name}: an attribute is missing: {error.args[0]}") from error
+    for key in SERIES[:6]:
+        if not np.all(np.isfinite(result[key])):
+            raise BadFile(f"{name}: /{key} holds a number that is not finite")
+    return result
+
+
+def binned(x, *curves, most=600):
+    """Means over neighbours, so that no more than `most` points are drawn; as many of each octave as its share of a
+    logarithmic axis."""
+    if len(x) <= most:
+        return (x, *curves)
+    edges = np.unique(np.rint(np.geomspace(1, len(x), most)).astype(int) - 1)
+    edges = np.append(edges[edges < len(x)], len(x))
+    starts = edges[:-1][np.diff(edges) > 0]
+    sizes = np.diff(np.append(starts, len(x)))
+    return tuple(np.add.reduceat(curve, starts) / sizes for curve in (x, *curves))
+
+
+def draw_increments(axes, result, label, colour):
+    """Without the first frequency, which a logarithmic axis does not have."""
+    frequency, amplitude, spread = binned(*(result[key][1:] for key in SERIES[:3]))
+    axes.plot(frequency, amplitude, color=colour, linewidth=1.2, label=label)
+    axes.fill_between(frequency, np.maximum(amplitude - spread, amplitude * 1e-3), amplitude + spread, color=colour,
+                      alpha=0.2, linewidth=0)
+    axes.axhline(result["white"], color=colour, linewidth=0.9, linestyle=":")
+
+
+def draw_autocorrelation(axes, result, label, colour):
+    lag, mean, quantiles = (result[key] for key in SERIES[3:6])
+    axes.fill_between(lag, quantiles[:, 0], quantiles[:, 4], color=colour, alpha=0.12, linewidth=0)
+    axes.fill_between(lag, quantiles[:, 1], quantiles[:, 3], color=colour, alpha=0.25, linewidth=0)
+    axes.plot(lag, mean, color=colour, linewidth=1.4, label=label)
+    for band, style in zip(result["bands"], ("--", ":")):
+        axes.axhline(band, color=colour, linewidth=0.8, linestyle=style)
+        axes.axhline(-band, color=colour, linewidth=0.8, linestyle=style)
+
+
+def draw_gradient(axes, result, label, colour):
+    time, norm, average = (result[key] for key in SERIES[6:])
+    seen = np.isfinite(norm)
+    if not np.any(seen):
+        return False
+    axes.plot(*binned(time[seen], norm[seen], most=2000), color=colour, linewidth=0.6, alpha=0.35)
+    axes.plot(*binned(time[seen], average[seen], most=2000), color=colour, linewidth=1.6, label=label)
+    if result["burn_in"]:
+        axes.axvline(time[result["burn_in"]], color=colour, linewidth=0.8, linestyle="--")
+    return True
+
+
+def draw(results, labels, output):
+    """The whole picture, to a file whose ending says the format."""
+    figure, panels = plt.subplots(1, 3, figsize=(14, 4.4), dpi=150, layout="constrained")
+    measured = False
+    for result, label, colour in zip(results, labels, plot_spectrum.colours(len(results))):
+        draw_increments(panels[0], result, label, colour)
+        draw_autocorrelation(panels[1], result, label, colour)
+        measured |= draw_gradient(panels[2], result, label, colour)
+    panels[0].set(xscale="log", yscale="log", xlabel=r"frequency [1/time, time = $\eta \times$ updates]",
+                  ylabel=r"$|\mathrm{rfft}(x_{t+1} - x_t)|$", title="Increments; dotted: white increments")
+    panels[1].set(xlabel="lag [snapshots]", ylabel="autocorrelation",
+                  title="Autocorrelation; dashed, dotted: 95%, 99% of white positions")
+    panels[2].set(xlabel=r"time [$\eta \times$ updates]", ylabel=r"$|\nabla f| / \sqrt{d}$", title="Gradient norm")
+    if measured:
+        panels[2].set_yscale("log")
+    else:
+        panels[2].text(0.5, 0.5, "not measured in this run", ha="center", va="center", transform=panels[2].transAxes)
+    for axes in panels:
+        axes.title.set_fontsize(9)
+        axes.grid(True, which="major", linewidth=0.5, alpha=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+    if any(labels):
+        panels[0].legend(frameon=False, fontsize=8)
+    words = [f"{label + ': ' if label else ''}circulates: {result['circulates']}" for result, label in zip(results, labels)]
+    figure.suptitle("; ".join(words), fontsize=10)
+    try:
+        figure.savefig(output)
+    finally:
+        plt.close(figure)
+
+
+def main():
+    plot_spectrum.command_line("plot_trajectory", __doc__, read_analysis, draw)
+
+
+if __name__ == "__main__":
+    main()

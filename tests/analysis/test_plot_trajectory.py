@@ -1,0 +1,109 @@
+"""plot_trajectory.py and plot_phase.py on made-up analyses, and on files that are none. Usage: <this> <analysis folder>"""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import h5py
+import numpy as np
+
+FOLDER = sys.argv.pop(1)
+sys.path.insert(0, FOLDER)
+import plot_phase  # noqa: E402
+import plot_trajectory  # noqa: E402
+
+
+class Pictures(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def write(self, name, change=None):
+        """An analysis of 3000 snapshots that rotate in two of three directions."""
+        angle = 0.1 * np.arange(3000)
+        paths = np.stack([np.cos(angle), 2 * np.sin(angle), 0 * angle], axis=1)[:, None, :]
+        lag = np.arange(0, 3000, 30)
+        data = {"increments/frequency": np.arange(1500) / 3000, "increments/amplitude": np.full(1500, 2.0),
+                "increments/amplitude_std": np.full(1500, 0.5), "autocorrelation/lag": lag,
+                "autocorrelation/mean": np.exp(-lag / 100), "autocorrelation/quantiles": np.tile(np.linspace(-1, 1, 5), (100, 1)),
+                "time": np.arange(3100.0), "gradient_norm": np.full(3100, 0.1), "gradient_norm_average": np.full(3100, 0.1),
+                "projections": paths, "circulation/current": np.array([[0, 2, 0], [-2, 0, 0], [0, 0, 0.0]]),
+                "circulation/current_error": np.full((3, 3), 0.1)}
+        data.update(change or {})
+        with h5py.File(self.path(name), "w") as file:
+            for key, values in data.items():
+                if values is not None:
+                    file[key] = values
+            file["increments"].attrs["white_level"] = 2.0
+            file.require_group("autocorrelation").attrs.update(band_95=0.036, band_99=0.047)
+            file.attrs.update(burn_in=100, circulates=np.bytes_("yes"))
+        return self.path(name)
+
+    @staticmethod
+    def run_script(script, *arguments):
+        return subprocess.run([sys.executable, os.path.join(FOLDER, script), *arguments], capture_output=True, text=True,
+                              check=False)
+
+    def assert_drawn(self, script, *arguments):
+        for name in ("out.png", "out.pdf"):
+            result = self.run_script(script, *arguments, "--output", self.path(name))
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertGreater(os.path.getsize(self.path(name)), 5000)
+
+    def assert_refused(self, word, script, *arguments):
+        result = self.run_script(script, *arguments, "--output", self.path("none.png"))
+        self.assertEqual(result.returncode, 1)
+        self.assertTrue(result.stderr.startswith(script[:-3] + ": error: "), result.stderr)
+        self.assertIn(word, result.stderr)
+        self.assertFalse(os.path.exists(self.path("none.png")))
+
+    def test_three_panels(self):
+        one, two = self.write("one.h5"), self.write("two.h5", {"gradient_norm": np.full(3100, np.nan)})
+        self.assert_drawn("plot_trajectory.py", one)
+        self.assert_drawn("plot_trajectory.py", two)
+        self.assert_drawn("plot_trajectory.py", one, two, "--label", "a", "b")
+
+    def test_bins_keep_means(self):
+        x = np.arange(1, 100001)
+        few, same = plot_trajectory.binned(x, np.full(100000, 3.0))
+        self.assertLessEqual(len(few), 600)
+        np.testing.assert_allclose(same, 3)
+        self.assertEqual(few[0], 1)
+        self.assertTrue(np.all(np.diff(few) > 0))
+
+    def test_phase(self):
+        name = self.write("one.h5")
+        self.assert_drawn("plot_phase.py", name)
+        self.assert_drawn("plot_phase.py", name, "--directions", "2", "3")
+        with h5py.File(self.path("run.h5"), "w") as file:
+            file["weights"] = np.random.default_rng(1).normal(size=(50, 4))
+            file.attrs["content"] = "projections"
+        self.assert_drawn("plot_phase.py", self.path("run.h5"))
+
+    def test_mean_motion_is_that_of_the_rotation(self):
+        paths, current = plot_phase.read_paths(self.write("one.h5"))
+        self.assertEqual(current[0][0, 1], 2)
+        x, y, dx, dy = plot_phase.mean_motion(paths[:, 0, 0], paths[:, 0, 1])
+        self.assertGreater(len(x), 10)
+        self.assertTrue(np.all(x * dy - y * dx > 0))  # anticlockwise everywhere
+
+    def test_bad_files(self):
+        self.assert_refused("No such file", "plot_trajectory.py", self.path("absent.h5"))
+        self.assert_refused("/time", "plot_trajectory.py", self.write("none.h5", {"time": None}))
+        self.assert_refused("not finite", "plot_trajectory.py",
+                            self.write("nan.h5", {"increments/amplitude": np.full(1500, np.nan)}))
+        name = self.write("one.h5")
+        self.assert_refused("has 3", "plot_phase.py", name, "--directions", "1", "4")
+        self.assert_refused("different", "plot_phase.py", name, "--directions", "1", "1")
+        self.assert_refused("--replica 2", "plot_phase.py", name, "--replica", "2")
+        self.assert_refused("neither", "plot_phase.py", self.write("empty.h5", {"projections": None}))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -15,8 +15,8 @@ static const CkOption options[] = {
   {"engine_tile", CK_OPTION_INT, "64", 1, 65536, NULL, "samples processed together, sized for the cache"},
   {"engine_layer_form", CK_OPTION_STRING, "auto", 0, 0, "auto|factored|explicit",
    "how a layer's per-sample gradients are held: input and delta, or the gradient itself"},
-  {"engine_convolution", CK_OPTION_STRING, "auto", 0, 0, "auto|lanes|onednn",
-   "onednn engine: convolutions by its own kernels or by oneDNN's primitives; auto: by the size of the weights"},
+  {"engine_convolution", CK_OPTION_STRING, "auto", 0, 0, "auto|lanes|winograd|onednn",
+   "onednn engine: convolutions by its own kernels, by Winograd's where they apply, or by oneDNN's; auto: the fastest"},
   {NULL, CK_OPTION_BOOL, NULL, 0, 0, NULL, NULL}};
 
 static const struct {

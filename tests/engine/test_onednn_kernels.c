@@ -148,6 +148,95 @@ static void product_is_the_convolution(void **state)
   ForEachTable(CheckProduct);
 }
 
+/* A 3 x 3 convolution of stride 1 with any padding, images of odd and even sizes, more channels than are transformed at
+   a time. */
+static CkLanesWinograd NewWinograd(int trial)
+{
+  CkLanesWinograd m = {.units = Draw(1, 19), .channels = trial % 10 ? Draw(1, 19) : Draw(60, 90)};
+
+  for (int i = 0; i < 2; ++i) {
+    m.padding[i] = Draw(0, 2);
+    m.in[i] = Draw(1, 13);
+    m.out[i] = m.in[i] + m.padding[i] + Draw(0, 2) - 2;
+    while (m.out[i] < 1) ++m.in[i], ++m.out[i];
+    m.tiles[i] = (m.out[i] + 1) / 2;
+  }
+  m.in_plane = (size_t)(m.in[0] * m.in[1] + Draw(0, 2));
+  m.out_plane = (size_t)(m.out[0] * m.out[1] + Draw(0, 2));
+  return m;
+}
+
+/* Weight (o, c, r, k) of the convolution; mirrored: it is that of the derivative of another one's input. */
+static double WinogradWeight(const CkLanesWinograd *m, PetscBool mirrored, const double *w, int o, int c, int k)
+{
+  return mirrored ? w[(c * m->units + o) * 9 + 8 - k] : w[(o * m->channels + c) * 9 + k];
+}
+
+/* The output (o, row, column) of lane j by definition; *scale: the sum of absolute values. */
+static double ByDefinition(const CkLanesWinograd *m, PetscBool mirrored, const double *w, const float *x, int L, int o,
+                           int row, int column, int j, double *scale)
+{
+  double sum = 0;
+
+  for (int c = 0; c < m->channels; ++c)
+    for (int k = 0; k < 9; ++k) {
+      const int h = row + k / 3 - m->padding[0], v = column + k % 3 - m->padding[1];
+      double    term;
+
+      if (h < 0 || h >= m->in[0] || v < 0 || v >= m->in[1]) continue;
+      term = WinogradWeight(m, mirrored, w, o, c, k) *
+             (double)x[((size_t)c * m->in_plane + (size_t)(h * m->in[1] + v)) * (size_t)L + (size_t)j];
+      sum += term;
+      *scale += fabs(term);
+    }
+  return sum;
+}
+
+static void CheckWinogradOnce(const CkLanes *k, int trial, double *worst)
+{
+  const CkLanesWinograd m = NewWinograd(trial);
+  const PetscBool       add = (PetscBool)(trial % 3 == 0), mirrored = (PetscBool)(trial % 2);
+  const int             L = k->lanes;
+  const size_t          weights = 9 * (size_t)m.units * (size_t)m.channels, size = (size_t)m.units * m.out_plane;
+  float                *drawn_w = Packs(weights), *packed = Packs(weights / 9 * 16), *b = Packs((size_t)m.units);
+  float                *x = Packs((size_t)m.channels * m.in_plane * (size_t)L), *y = Packs(size * (size_t)L);
+  float                *before = Packs(size * (size_t)L), *scratch = Packs(CkLanesWinogradScratch(&m) * (size_t)L);
+  double               *w;
+
+  OK(PetscMalloc1(weights, &w));
+  for (size_t i = 0; i < weights; ++i) w[i] = (double)drawn_w[i];
+  memcpy(y, before, size * (size_t)L * sizeof(float));
+  CkLanesWinogradPack(&m, mirrored, w, packed);
+  k->winograd_product(&m, add, packed, b, x, y, scratch);
+  for (size_t at = 0; at < size * (size_t)L; ++at) {
+    const int o = (int)(at / ((size_t)L * m.out_plane)), p = (int)(at / (size_t)L % m.out_plane), j = (int)at % L;
+    double    scale = 1, sum = add ? (double)before[at] : (double)b[o];
+
+    if (p >= m.out[0] * m.out[1]) { /* nothing is written between channels */
+      assert_on_all_ranks(y[at] == before[at]);
+      continue;
+    }
+    sum += ByDefinition(&m, mirrored, w, x, L, o, p / m.out[1], p % m.out[1], j, &scale);
+    *worst = Worst(*worst, (double)y[at], sum, scale);
+  }
+  OK(PetscFree(w));
+  free(drawn_w), free(packed), free(b), free(x), free(y), free(before), free(scratch);
+}
+
+static void CheckWinograd(const CkLanes *k)
+{
+  double worst = 0;
+
+  for (int trial = 0; trial < 120; ++trial) CheckWinogradOnce(k, trial, &worst);
+  assert_close(worst, 0, ROUNDING, 1);
+}
+
+static void winograd_is_the_convolution(void **state)
+{
+  (void)state;
+  ForEachTable(CheckWinograd);
+}
+
 /* <scatter(d), x> = <d, product(x)> for all x: entry by entry, what product() reads from x is what scatter() adds. */
 static void CheckScatter(const CkLanes *k)
 {
@@ -689,6 +778,7 @@ static void reductions_run_over_all_packs(void **state)
 }
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test(product_is_the_convolution),
+                                          cmocka_unit_test(winograd_is_the_convolution),
                                           cmocka_unit_test(scatter_is_the_transpose),
                                           cmocka_unit_test(outer_is_the_gradient_of_each_sample),
                                           cmocka_unit_test(pooled_gradients_are_the_same),

@@ -4,8 +4,12 @@
 #define CONFORMANCE_TOLERANCE 1e-5
 #include "conformance.h"
 
-static const char *const alternatives[] = {"-engine_layer_form factored", "-engine_layer_form explicit",
-                                           "-engine_convolution onednn", "-engine_convolution lanes",
+static const char *const alternatives[] = {"-engine_layer_form factored",
+                                           "-engine_layer_form explicit",
+                                           "-engine_convolution onednn",
+                                           "-engine_convolution lanes",
+                                           "-engine_convolution winograd",
+                                           "-engine_convolution winograd -engine_layer_form factored",
                                            "-engine_convolution onednn -engine_layer_form factored"};
 
 #define ALTERNATIVES (sizeof(alternatives) / sizeof(alternatives[0]))

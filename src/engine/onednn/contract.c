@@ -87,15 +87,19 @@ PetscErrorCode CkOnednnSetColumns(CkEngine engine, PetscInt m, const double V[])
 
 static PetscErrorCode DotExplicit(const CkPart *p, PetscInt m, const float columns[], double sums[])
 {
-  const size_t     size = (size_t)m * p->n;
-  const dnnl_dim_t n = (dnnl_dim_t)p->n;
+  const size_t     lanes = (size_t)p->lanes->lanes;
+  const dnnl_dim_t n = (dnnl_dim_t)lanes;
   float           *product;
 
   PetscFunctionBeginUser;
-  PetscCall(CkPartWork(p->engine, size, &product));
-  CkCallDNN(dnnl_sgemm('N', 'N', m, n, (dnnl_dim_t)p->weighted->entries, 1, columns, (dnnl_dim_t)ColumnSize(p),
-                       p->weighted->G, (dnnl_dim_t)p->ld, 0, product, n));
-  for (size_t i = 0; i < size; ++i) sums[i] += (double)product[i];
+  PetscCall(CkPartWork(p->engine, (size_t)m * lanes, &product));
+  for (PetscInt c = 0; c < p->plan->chunks; ++c) {
+    CkCallDNN(dnnl_sgemm('N', 'N', m, n, (dnnl_dim_t)p->weighted->entries, 1, columns, (dnnl_dim_t)ColumnSize(p),
+                         CkPartExplicit(p, c), n, 0, product, n));
+    for (PetscInt j = 0; j < m; ++j)
+      for (size_t k = 0; k < lanes; ++k)
+        sums[(size_t)j * p->n + (size_t)c * lanes + k] += (double)product[(size_t)j * lanes + k];
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -152,7 +156,8 @@ static PetscErrorCode AccumulateExplicit(const CkPart *p, PetscInt m, const floa
 {
   const size_t     entries = p->weighted->entries, part = PetscMax(WORK_NUMBERS / (size_t)m, 1);
   const size_t     de = (size_t)p->plan->fold->de;
-  const dnnl_dim_t n = (dnnl_dim_t)p->n;
+  const size_t     lanes = (size_t)p->lanes->lanes;
+  const dnnl_dim_t n = (dnnl_dim_t)lanes;
   float           *product;
 
   PetscFunctionBeginUser;
@@ -160,8 +165,9 @@ static PetscErrorCode AccumulateExplicit(const CkPart *p, PetscInt m, const floa
   for (size_t e = 0; e < entries; e += part) {
     const size_t count = PetscMin(part, entries - e);
 
-    CkCallDNN(dnnl_sgemm('N', 'T', m, (dnnl_dim_t)count, n, 1, S, n, p->weighted->G + e * p->ld, (dnnl_dim_t)p->ld, 0,
-                         product, (dnnl_dim_t)count));
+    for (PetscInt c = 0; c < p->plan->chunks; ++c)
+      CkCallDNN(dnnl_sgemm('N', 'T', m, (dnnl_dim_t)count, n, 1, S + (size_t)c * lanes, (dnnl_dim_t)p->n,
+                           CkPartExplicit(p, c) + e * lanes, n, c > 0 ? 1 : 0, product, (dnnl_dim_t)count));
     for (PetscInt j = 0; j < m; ++j) {
       double *to = A + (size_t)j * de + (size_t)p->layer->first + e;
 

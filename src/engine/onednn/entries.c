@@ -1,9 +1,6 @@
 #include "part.h"
 
-/*
-  entries.c: a range of the entries of the loaded tile's gradients, weight by weight and in original coordinates.
-  Explicit gradients lie so already: an entry's numbers for all samples stand side by side.
-*/
+/* entries.c: a range of the entries of the loaded tile's gradients, weight by weight and in original coordinates. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 #define CK_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
@@ -17,12 +14,11 @@ typedef struct {
   size_t   ld;
 } Range;
 
-/* Some samples of a unit: their gradients g_W' [fan_in] and g_b', numbers of a sample `stride` apart. */
+/* A chunk's samples of a unit: their gradients g_W' [fan_in] and g_b', in packs. */
 typedef struct {
   PetscInt     n, column; /* samples, and where the first of them goes */
   const float *g, *shift; /* shift NULL: no b' */
-  size_t       stride;
-  const float *factor; /* [n] of g_W'; NULL: 1 */
+  const float *factor;    /* [n] of g_W'; NULL: 1 */
 } Samples;
 
 CK_CLONES static void Scale(size_t entries, size_t n, float s, const float *x, size_t from, float *y, size_t to)
@@ -44,15 +40,16 @@ static void Weights(const CkPart *p, PetscInt unit, const Samples *x, const Rang
   const PetscInt at = p->layer->weight + unit * p->layer->fan_in;
   const PetscInt from = PetscMax(at, range->first), to = PetscMin(at + p->layer->fan_in, range->end);
   const double   s = p->plan->fold->scale[p->layer->unit + unit];
-  const float   *g = x->g + (size_t)(from - at) * x->stride;
+  const size_t   lanes = (size_t)p->lanes->lanes;
+  const float   *g = x->g + (size_t)(from - at) * lanes;
   float         *y = range->G + (size_t)(from - range->first) * range->ld + (size_t)x->column, each[CK_LANES_MAX];
 
   if (from >= to) return;
   if (!x->factor) {
-    Scale((size_t)(to - from), (size_t)x->n, (float)s, g, x->stride, y, range->ld);
+    Scale((size_t)(to - from), (size_t)x->n, (float)s, g, lanes, y, range->ld);
   } else {
     for (PetscInt k = 0; k < x->n; ++k) each[k] = (float)(s * (double)x->factor[k]);
-    ScaleEach((size_t)(to - from), (size_t)x->n, each, g, x->stride, y, range->ld);
+    ScaleEach((size_t)(to - from), (size_t)x->n, each, g, lanes, y, range->ld);
   }
 }
 
@@ -62,15 +59,15 @@ static float *EntryAt(PetscInt at, const Samples *x, const Range *range)
   return range->G + (size_t)(at - range->first) * range->ld + (size_t)x->column;
 }
 
-/* <W, g_W'> of up to a chunk of samples from x's first on. */
-static void Products(const CkPart *p, PetscInt unit, const Samples *x, PetscInt skip, PetscInt n, double products[])
+/* <W, g_W'> */
+static void Products(const CkPart *p, PetscInt unit, const Samples *x, double products[])
 {
   const size_t fan_in = (size_t)p->layer->fan_in;
   double       squares[CK_LANES_MAX];
 
-  p->lanes->unit_sums(fan_in, x->stride / (size_t)p->lanes->lanes, x->g + skip,
-                      p->plan->fold->original + p->layer->first + (size_t)unit * fan_in, squares, products);
-  for (PetscInt k = 0; k < n && x->factor; ++k) products[k] *= (double)x->factor[k];
+  p->lanes->unit_sums(fan_in, 1, x->g, p->plan->fold->original + p->layer->first + (size_t)unit * fan_in, squares,
+                      products);
+  for (PetscInt k = 0; k < x->n && x->factor; ++k) products[k] *= (double)x->factor[k];
 }
 
 static void Gamma(const CkPart *p, PetscInt unit, const Samples *x, float *to)
@@ -79,13 +76,8 @@ static void Gamma(const CkPart *p, PetscInt unit, const Samples *x, float *to)
   const double  inverse = fold->inverse[p->layer->unit + unit], centre = fold->centre[p->layer->unit + unit];
   double        products[CK_LANES_MAX];
 
-  for (PetscInt first = 0; first < x->n; first += p->lanes->lanes) {
-    const PetscInt n = PetscMin(p->lanes->lanes, x->n - first);
-
-    Products(p, unit, x, first, n, products);
-    for (PetscInt k = 0; k < n; ++k)
-      to[first + k] = (float)(inverse * (products[k] + centre * (double)x->shift[first + k]));
-  }
+  Products(p, unit, x, products);
+  for (PetscInt k = 0; k < x->n; ++k) to[k] = (float)(inverse * (products[k] + centre * (double)x->shift[k]));
 }
 
 static void Unit(const CkPart *p, PetscInt unit, const Samples *x, const Range *range)
@@ -104,12 +96,14 @@ static void Unit(const CkPart *p, PetscInt unit, const Samples *x, const Range *
   if (to) Gamma(p, unit, x, to);
 }
 
-/* Gradients that are there entry by entry; samples are those of a chunk, or of all chunks side by side. */
+/* Gradients that are there entry by entry. */
 static void Entries(const CkPart *p, Samples x, const float *g, const Range *range)
 {
+  const size_t lanes = (size_t)p->lanes->lanes;
+
   for (PetscInt o = 0; o < p->layer->units; ++o) {
-    x.g = g + (size_t)o * (size_t)p->layer->fan_in * x.stride;
-    x.shift = p->layer->shift ? g + (CkPartWeights(p) + (size_t)o) * x.stride : NULL;
+    x.g = g + (size_t)o * (size_t)p->layer->fan_in * lanes;
+    x.shift = p->layer->shift ? g + (CkPartWeights(p) + (size_t)o) * lanes : NULL;
     Unit(p, o, &x, range);
   }
 }
@@ -119,7 +113,7 @@ static void EntriesOfDense(const CkPart *p, PetscInt chunk, const Range *range)
 {
   const size_t lanes = (size_t)p->lanes->lanes;
   const float *d = CkPartDerivative(p, chunk);
-  Samples      x = {.n = p->plan->count[chunk], .column = p->plan->first[chunk], .stride = lanes};
+  Samples      x = {.n = p->plan->count[chunk], .column = p->plan->first[chunk]};
 
   x.g = CkTensorX(p->plan, p->step->inputs[0], chunk);
   for (PetscInt o = 0; o < p->layer->units; ++o) {
@@ -135,17 +129,16 @@ PetscErrorCode CkOnednnEntries(CkEngine engine, void *G, size_t ld)
 
   PetscFunctionBeginUser;
   for (PetscInt i = 0; i < plan->fold->nlayers; ++i) {
-    const CkPart    p = CkPartOf(engine, i);
-    const PetscBool whole = (PetscBool)(p.weighted->form == CK_FORM_EXPLICIT);
+    const CkPart p = CkPartOf(engine, i);
 
-    for (PetscInt c = 0; c < plan->chunks && !p.weighted->idle; c = whole ? plan->chunks : c + 1) {
-      Samples      x = {.n = whole ? engine->loaded : plan->count[c], .column = plan->first[c]};
-      const float *g;
+    for (PetscInt c = 0; c < plan->chunks && !p.weighted->idle; ++c) {
+      const Samples x = {.n = plan->count[c], .column = plan->first[c]};
+      const float  *g;
 
-      if (!whole && p.linear->dense) {
+      if (p.weighted->form == CK_FORM_FACTORED && p.linear->dense) {
         EntriesOfDense(&p, c, &range);
       } else {
-        PetscCall(CkPartGradients(&p, c, &g, &x.stride));
+        PetscCall(CkPartGradients(&p, c, &g));
         Entries(&p, x, g, &range);
       }
     }

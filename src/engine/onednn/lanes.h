@@ -65,6 +65,40 @@ typedef struct {
   size_t plane;
 } CkLanesPooled;
 
+/*
+  A 3 x 3 convolution of stride 1, computed by Winograd's F(2 x 2, 3 x 3): 16 products where 36 are in the definition.
+  Measured on one core (AVX-512, peak 190 GFLOP/s), operations of the definition: 180 GFLOP/s with 16 channels, 265 with
+  32, 315 with 64 and more, against 150 to 170 of product(); its results are as accurate (2e-7 to 7e-7, norms). As the
+  derivative of the input, with mirrored weights, against 119 to 165 of scatter(). The like for per-sample gradients
+  gains nothing: what it saves in products is lost in transforms and in memory.
+  Images are read and written where they are, padding is zeros. Weights are packed point by point of the transform
+  (0 .. 15), in each as [units x channels]: CkLanesWinogradIndex(), CkLanesWinogradWeights().
+*/
+typedef struct {
+  int    units, channels, in[2], out[2], padding[2]; /* height, width; padding: above, to the left */
+  int    tiles[2];                                   /* of 2 x 2 outputs */
+  size_t in_plane, out_plane;
+} CkLanesWinograd;
+
+enum { CK_WINOGRAD_CHANNELS = 64 }; /* transformed at a time */
+
+static inline size_t CkLanesWinogradIndex(size_t units, size_t channels, size_t point, size_t unit, size_t channel)
+{
+  return point * units * channels + CkLanesPackedIndex(units, channels, unit, channel);
+}
+
+/* Packs from point to point of transformed numbers: an odd number, so that the points do not fall into one set. */
+static inline size_t CkLanesWinogradStep(int rows, int width)
+{
+  return (size_t)rows * (size_t)width | 1;
+}
+
+/* Tiles at a time: so few that their transforms (numbers of channels and units) stay in the second-level cache. */
+static inline int CkLanesWinogradTiles(const CkLanesWinograd *m)
+{
+  return m->channels + m->units > 85 ? 6 : 12;
+}
+
 typedef struct {
   const char *name;
   int         lanes;
@@ -76,6 +110,10 @@ typedef struct {
   /* g[(o*taps + t)*stride] = sum_p d[o, p] x[p, t], and g[(units*taps + o)*stride] = sum_p d[o, p] if shift; add: += */
   void (*outer)(const CkLanesMap *map, PetscBool add, PetscBool shift, const float *x, const float *d, float *g,
                 size_t stride);
+
+  /* The same as product() for a CkLanesWinograd; scratch: CkLanesWinogradScratch() packs. */
+  void (*winograd_product)(const CkLanesWinograd *map, PetscBool add, const float *w, const float *b, const float *x,
+                           float *y, float *scratch);
 
   /* One lane of outer(), not added, where only one position of each pooling window has a derivative: e [units x
      windows] and the positions arg, a unit's packs `plane` packs apart, of the lane alone are read. image: the sample's
@@ -132,6 +170,13 @@ typedef struct {
   /* Per channel and lane, float64: first = sum x, second = sum x y (y may be x). [channels x lanes] */
   void (*moments)(const CkLanesChannels *c, const float *x, const float *y, double first[], double second[]);
 } CkLanes;
+
+/* Packs of scratch memory that a map's kernels want. */
+size_t CkLanesWinogradScratch(const CkLanesWinograd *map);
+/* w [units x channels x 3 x 3] transformed and packed for winograd_product(): 16 numbers where there were 9. mirrored:
+   the weights of the input's derivative, that is [channels x units] with both window axes turned round; map: of that
+   convolution. */
+void CkLanesWinogradPack(const CkLanesWinograd *map, PetscBool mirrored, const double w[], float packed[]);
 
 /* The widest kernels that both this processor and oneDNN's limit (DNNL_MAX_CPU_ISA) allow. */
 const CkLanes *CkLanesGet(void);

@@ -24,12 +24,14 @@ typedef double  Doubles __attribute__((vector_size(4 * LANES))); /* of half a pa
 #include "lanes_linear.h"
 #include "lanes_pointwise.h"
 #include "lanes_pool.h"
+#include "lanes_winograd.h"
 
 const CkLanes LANES_TABLE = {.name = LANES_NAME,
                              .lanes = LANES,
                              .product = Product,
                              .scatter = Scatter,
                              .outer = Outer,
+                             .winograd_product = WinogradProduct,
                              .outer_pooled = OuterPooled,
                              .dot = Dot,
                              .dot_squares = DotSquares,

@@ -9,7 +9,10 @@
 static const struct {
   const char   *text;
   CkConvolution choice;
-} convolutions[] = {{"auto", CK_CONVOLUTION_AUTO}, {"lanes", CK_CONVOLUTION_LANES}, {"onednn", CK_CONVOLUTION_ONEDNN}};
+} convolutions[] = {{"auto", CK_CONVOLUTION_AUTO},
+                    {"lanes", CK_CONVOLUTION_LANES},
+                    {"winograd", CK_CONVOLUTION_WINOGRAD},
+                    {"onednn", CK_CONVOLUTION_ONEDNN}};
 
 /* A rank is one thread. Debian's oneDNN takes its threads from OpenMP, by default one a core for every rank, which spin
    and starve each other (measured: 30 times slower); who sets OMP_NUM_THREADS means it. */
@@ -166,20 +169,28 @@ static PetscErrorCode GetCost(CkEngine engine, double *bytes, double *load, doub
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode DescribeMeans(const CkPart *p, CkPrimitiveKind kind, char text[], size_t length)
+{
+  const CkLinearMeans means = p->linear ? p->linear->means[kind] : CK_BY_LANES;
+  const char         *name = p->lanes->name;
+
+  PetscFunctionBeginUser;
+  if (means == CK_BY_PRIMITIVE) PetscCall(CkPrimitivesName(p->linear->primitives, kind, &name));
+  PetscCall(PetscSNPrintf(text, length, "%s%s%s", means == CK_BY_PRIMITIVE ? "oneDNN " : "lanes:", name,
+                          means == CK_BY_WINOGRAD ? " Winograd" : ""));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* What runs the layer forward, backward and for its gradients. */
 static PetscErrorCode Describe(const CkPart *p, char text[], size_t length)
 {
-  const char *forward = p->lanes->name, *gradient = p->lanes->name;
+  char forward[96], gradients[96];
 
   PetscFunctionBeginUser;
-  if (p->linear && p->linear->by_primitives[CK_PRIMITIVE_FORWARD])
-    PetscCall(CkPrimitivesName(p->linear->primitives, CK_PRIMITIVE_FORWARD, &forward));
-  if (p->linear && p->linear->by_primitives[CK_PRIMITIVE_WEIGHTS])
-    PetscCall(CkPrimitivesName(p->linear->primitives, CK_PRIMITIVE_WEIGHTS, &gradient));
-  if (!strcmp(forward, gradient)) PetscCall(PetscSNPrintf(text, length, "lanes:%s", forward));
-  else PetscCall(PetscSNPrintf(text, length, "oneDNN %s, gradients lanes:%s", forward, gradient));
-  if (p->linear && p->linear->by_primitives[CK_PRIMITIVE_WEIGHTS])
-    PetscCall(PetscSNPrintf(text, length, "oneDNN %s, gradients oneDNN %s", forward, gradient));
+  PetscCall(DescribeMeans(p, CK_PRIMITIVE_FORWARD, forward, sizeof(forward)));
+  PetscCall(DescribeMeans(p, CK_PRIMITIVE_WEIGHTS, gradients, sizeof(gradients)));
+  if (!strcmp(forward, gradients)) PetscCall(PetscSNPrintf(text, length, "%s", forward));
+  else PetscCall(PetscSNPrintf(text, length, "%s, gradients %s", forward, gradients));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -12,13 +12,12 @@ typedef struct {
   const CkStep      *step;
   const CkLinear    *linear; /* NULL: a batch norm by itself */
   size_t             n;      /* columns in use: chunks times lanes */
-  size_t             ld;     /* from entry to entry of G */
 } CkPart;
 
 CkPart CkPartOf(CkEngine engine, PetscInt i);
 /* rows.c: the gradients of a chunk entry by entry: G, or formed now, in work space that has room for a unit's weights
-   behind them. *stride: numbers from entry to entry. */
-PetscErrorCode CkPartGradients(const CkPart *p, PetscInt chunk, const float **g, size_t *stride);
+   behind them. */
+PetscErrorCode CkPartGradients(const CkPart *p, PetscInt chunk, const float **g);
 /* Work space of at least so many numbers, 64-byte aligned; sums likewise, float64. Lost at the next call. */
 PetscErrorCode CkPartWork(CkOnednn *o, size_t n, float **work);
 PetscErrorCode CkPartSums(CkOnednn *o, size_t n, double **sums);
@@ -26,6 +25,11 @@ PetscErrorCode CkPartSums(CkOnednn *o, size_t n, double **sums);
 static inline size_t CkPartWeights(const CkPart *p)
 {
   return (size_t)p->layer->units * (size_t)p->layer->fan_in;
+}
+
+static inline const float *CkPartExplicit(const CkPart *p, PetscInt chunk)
+{
+  return CkPlanGradients(p->plan, (PetscInt)(p->weighted - p->plan->weighted), chunk);
 }
 
 static inline const float *CkPartDerivative(const CkPart *p, PetscInt chunk)

@@ -419,6 +419,7 @@ PetscErrorCode CkPlanCreate(const CkPlanChoices *choices, CkPlan **made)
   PetscCall(AllocateRows(plan));
   for (PetscInt s = 0; s < plan->nsteps; ++s)
     if (plan->steps[s].kind->create) PetscCall(plan->steps[s].kind->create(plan, &plan->steps[s]));
+  PetscCall(CkArenaFloats(&plan->arena, plan->scratch_packs * (size_t)plan->lanes->lanes, &plan->scratch));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

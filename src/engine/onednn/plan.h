@@ -83,7 +83,7 @@ typedef struct {
   PetscInt    step;    /* -1: does nothing to the loss */
   CkLayerForm form;    /* factored or explicit */
   size_t      entries; /* weights and shifts in folded coordinates */
-  float      *G;       /* explicit: [entries x chunks*lanes] */
+  float      *G;       /* explicit: [chunks x entries] packs: CkPlanGradients() */
   PetscBool   idle;    /* its gradients are not wanted: none of its weights is in the range */
 } CkWeighted;
 
@@ -98,8 +98,13 @@ typedef struct {
   CkExactSum              gradient;
 } CkTraining;
 
-/* Which convolutions oneDNN's primitives do; large: those whose weights are too large for the own kernels. */
-typedef enum { CK_CONVOLUTION_AUTO, CK_CONVOLUTION_LANES, CK_CONVOLUTION_ONEDNN } CkConvolution;
+/* What does the convolutions; auto: what is fastest for each shape, else one wherever it can. */
+typedef enum {
+  CK_CONVOLUTION_AUTO,
+  CK_CONVOLUTION_LANES,
+  CK_CONVOLUTION_WINOGRAD,
+  CK_CONVOLUTION_ONEDNN
+} CkConvolution;
 
 typedef struct {
   CkNet         net;
@@ -126,7 +131,9 @@ struct CkPlan {
   CkWeighted        *weighted; /* [fold->nlayers] */
   CkArena            arena;
   double             primitive_bytes; /* held by oneDNN convolutions */
-  const double      *buffers;         /* of the point, while steps take it over */
+  size_t             scratch_packs;   /* what the kernels want at most */
+  float             *scratch;
+  const double      *buffers; /* of the point, while steps take it over */
 
   /* of the samples in it */
   PetscInt     n, chunks;
@@ -167,6 +174,14 @@ static inline float *CkTensorD(const CkPlan *plan, PetscInt tensor, PetscInt chu
   const CkTensor *t = &plan->tensors[tensor];
 
   return t->d + (t->keep_d ? (size_t)chunk * t->size * (size_t)plan->lanes->lanes : 0);
+}
+
+/* Explicit gradients of a chunk: entry e in pack e. */
+static inline float *CkPlanGradients(const CkPlan *plan, PetscInt weighted, PetscInt chunk)
+{
+  const CkWeighted *w = &plan->weighted[weighted];
+
+  return w->G + (size_t)chunk * w->entries * (size_t)plan->lanes->lanes;
 }
 
 /* Packs from channel to channel where a step sees the tensor in this shape. */

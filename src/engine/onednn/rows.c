@@ -11,7 +11,6 @@ CkPart CkPartOf(CkEngine engine, PetscInt i)
   p.step = &plan->steps[p.weighted->step];
   p.linear = p.step->kind == &CkStepAffine ? NULL : (const CkLinear *)p.step->data;
   p.n = (size_t)plan->chunks * (size_t)plan->lanes->lanes;
-  p.ld = (size_t)plan->capacity * (size_t)plan->lanes->lanes;
   return p;
 }
 
@@ -39,22 +38,20 @@ PetscErrorCode CkPartSums(CkOnednn *o, size_t n, double **sums)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkPartGradients(const CkPart *p, PetscInt chunk, const float **g, size_t *stride)
+PetscErrorCode CkPartGradients(const CkPart *p, PetscInt chunk, const float **g)
 {
   const size_t lanes = (size_t)p->lanes->lanes;
   float       *work = NULL;
 
   PetscFunctionBeginUser;
   if (p->weighted->form == CK_FORM_EXPLICIT) {
-    *g = p->weighted->G + (size_t)chunk * lanes;
-    *stride = p->ld;
+    *g = CkPartExplicit(p, chunk);
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   /* with room for a unit's rows behind it */
   PetscCall(CkPartWork(p->engine, (p->weighted->entries + (size_t)p->layer->fan_in) * lanes, &work));
   PetscCall(CkLinearGradients(p->plan, p->step, chunk, PETSC_FALSE, CkPartDerivative(p, chunk), work, lanes));
   *g = work;
-  *stride = lanes;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -78,16 +75,15 @@ static PetscErrorCode RowsByUnit(const CkPart *p, PetscInt chunk, const Target *
   const size_t  fan_in = (size_t)p->layer->fan_in, lanes = (size_t)p->lanes->lanes;
   const float  *g;
   float        *rows = NULL;
-  size_t        stride;
 
   PetscFunctionBeginUser;
   if (p->weighted->form == CK_FORM_EXPLICIT) PetscCall(CkPartWork(p->engine, fan_in * lanes, &rows));
-  PetscCall(CkPartGradients(p, chunk, &g, &stride));
+  PetscCall(CkPartGradients(p, chunk, &g));
   if (!rows) rows = p->engine->work + p->weighted->entries * lanes;
   for (PetscInt o = 0; o < p->layer->units; ++o) {
-    const float *shifts = g + (CkPartWeights(p) + (size_t)o) * stride;
+    const float *shifts = g + (CkPartWeights(p) + (size_t)o) * lanes;
 
-    p->lanes->to_rows((int)plan->count[chunk], fan_in, fan_in, g + (size_t)o * fan_in * stride, stride / lanes, rows);
+    p->lanes->to_rows((int)plan->count[chunk], fan_in, fan_in, g + (size_t)o * fan_in * lanes, 1, rows);
     for (PetscInt k = 0; k < plan->count[chunk]; ++k) {
       const CkFoldUnit unit = {.fold = plan->fold,
                                .layer = p->layer,
@@ -163,15 +159,14 @@ static PetscErrorCode NormsByUnit(const CkPart *p, PetscInt chunk, double origin
 {
   const size_t fan_in = (size_t)p->layer->fan_in, lanes = (size_t)p->lanes->lanes;
   const float *g;
-  size_t       stride;
   double       squares[CK_LANES_MAX], products[CK_LANES_MAX];
 
   PetscFunctionBeginUser;
-  PetscCall(CkPartGradients(p, chunk, &g, &stride));
+  PetscCall(CkPartGradients(p, chunk, &g));
   for (PetscInt o = 0; o < p->layer->units; ++o) {
-    const float *shifts = g + (CkPartWeights(p) + (size_t)o) * stride;
+    const float *shifts = g + (CkPartWeights(p) + (size_t)o) * lanes;
 
-    p->lanes->unit_sums(fan_in, stride / lanes, g + (size_t)o * fan_in * stride,
+    p->lanes->unit_sums(fan_in, 1, g + (size_t)o * fan_in * lanes,
                         p->plan->fold->original + p->layer->first + (size_t)o * fan_in, squares, products);
     for (PetscInt k = 0; k < p->plan->count[chunk]; ++k) {
       const double shift = p->layer->shift ? (double)shifts[k] : 0;

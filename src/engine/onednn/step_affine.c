@@ -76,9 +76,9 @@ static PetscErrorCode Forward(CkPlan *plan, CkStep *step, PetscInt chunk, PetscI
 static PetscErrorCode Gradients(CkPlan *plan, const CkStep *step, PetscInt chunk)
 {
   const Norm  *n = (const Norm *)step->data;
-  const size_t lanes = (size_t)plan->lanes->lanes, ld = lanes * (size_t)plan->capacity;
-  float       *g = plan->weighted[plan->fold->of_layer[step->layer]].G + (size_t)chunk * lanes;
-  float       *h = g + (size_t)n->channels.channels * ld;
+  const size_t lanes = (size_t)plan->lanes->lanes;
+  float       *g = CkPlanGradients(plan, plan->fold->of_layer[step->layer], chunk);
+  float       *h = g + (size_t)n->channels.channels * lanes;
 
   PetscFunctionBeginUser;
   plan->lanes->moments(&n->channels, CkTensorD(plan, step->output, chunk), CkTensorX(plan, step->inputs[0], chunk),
@@ -87,8 +87,8 @@ static PetscErrorCode Gradients(CkPlan *plan, const CkStep *step, PetscInt chunk
     for (size_t k = 0; k < lanes; ++k) {
       const double sum = n->first[c * lanes + k];
 
-      g[c * ld + k] = (float)((n->second[c * lanes + k] - n->mean[c] * sum) * n->inverse[c]);
-      h[c * ld + k] = (float)sum;
+      g[c * lanes + k] = (float)((n->second[c * lanes + k] - n->mean[c] * sum) * n->inverse[c]);
+      h[c * lanes + k] = (float)sum;
     }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

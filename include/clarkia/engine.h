@@ -65,6 +65,10 @@ PetscErrorCode CkEngineSetColumns(
 PetscErrorCode CkEngineDot(CkEngine engine, double S[]); /* S [n x m] = g_k.v_j with the columns set */
 PetscErrorCode CkEngineAccumulate(CkEngine engine, PetscInt m, const double S[],
                                   double A[]); /* A [m x de] += sum_k S_kj g'_k, over this tile */
+/* The same sums, one term an entry and tile, to vectors 0 .. m-1 of an exact sum of length de: without the way through
+   A. PETSC_ERR_SUP where CkEngineHasExact() says no. */
+PetscErrorCode CkEngineAccumulateExact(CkEngine engine, PetscInt m, const double S[], CkExactSum sum);
+PetscBool      CkEngineHasExact(CkEngine engine);
 PetscErrorCode CkEngineUnfold(CkEngine engine, PetscInt m, const double A[], double out[]); /* out [m x d] = T A */
 
 /*

@@ -420,6 +420,23 @@ PetscErrorCode CkEngineAccumulate(CkEngine engine, PetscInt m, const double S[],
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscBool CkEngineHasExact(CkEngine engine)
+{
+  return (PetscBool)(engine->type->accumulate_exact != NULL);
+}
+
+PetscErrorCode CkEngineAccumulateExact(CkEngine engine, PetscInt m, const double S[], CkExactSum sum)
+{
+  PetscFunctionBeginUser;
+  CHECK_LOADED(engine);
+  PetscCheck(engine->type->accumulate_exact, PETSC_COMM_SELF, PETSC_ERR_SUP, "Engine %s adds to arrays only",
+             engine->type->name);
+  PetscCall(PetscLogEventBegin(CK_Tile, 0, 0, 0, 0));
+  PetscCall(engine->type->accumulate_exact(engine, m, S, sum));
+  PetscCall(PetscLogEventEnd(CK_Tile, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkEngineUnfold(CkEngine engine, PetscInt m, const double A[], double out[])
 {
   PetscFunctionBeginUser;

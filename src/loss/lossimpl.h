@@ -33,6 +33,7 @@ typedef struct {
   PetscErrorCode (*setcolumns)(CkLoss loss, PetscInt m, const double V[]);
   PetscErrorCode (*dot)(CkLoss loss, double S[]);
   PetscErrorCode (*accumulate)(CkLoss loss, PetscInt m, const double S[], double A[]);
+  PetscErrorCode (*accumulate_exact)(CkLoss loss, PetscInt m, const double S[], CkExactSum sum); /* loss->exact */
   PetscErrorCode (*unfold)(CkLoss loss, PetscInt m, const double A[], double out[]);
 
   /* Training mode; NULL: the samples do not notice each other, evaluation mode is the same. blocks lacks features and
@@ -59,6 +60,7 @@ struct _p_CkLoss {
   PetscInt      d, N;
   PetscInt      de;        /* length of engine coordinates */
   PetscInt      tile;      /* samples of a tile; divides sum_block */
+  PetscBool     exact;     /* the type has accumulate_exact */
   CkPrecision   precision; /* of per-sample gradients */
   CkNet         net;       /* NULL: a landscape; so samples */
   CkData        samples;
@@ -103,7 +105,7 @@ struct _p_CkPass {
   double    *norms;        /* [m] */
   PetscInt   vectors;      /* of Accumulate */
   int        limbs;
-  PetscBool  dirty; /* A holds terms that are not in the sum yet */
+  PetscBool  dirty; /* A holds terms that are not in the sum yet, or it is not checked */
   CkExactSum sum;   /* unused where not reproducible */
   PetscInt   sum_vectors;
   int        sum_limbs;

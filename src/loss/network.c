@@ -94,6 +94,7 @@ static PetscErrorCode NetworkSetUp(CkLoss loss)
   PetscCall(CkDataGetSize(network->data, &loss->N));
   network->size = CkShapeSize(shape);
   PetscCall(MakeEngine(loss, network));
+  loss->exact = CkEngineHasExact(network->engine);
   PetscCall(MakeRoom(network, loss->tile));
   PetscCall(PetscCalloc1(network->buffers, &network->statistics));
   loss->statistics = network->statistics;
@@ -226,6 +227,13 @@ static PetscErrorCode NetworkAccumulate(CkLoss loss, PetscInt m, const double S[
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode NetworkAccumulateExact(CkLoss loss, PetscInt m, const double S[], CkExactSum sum)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkEngineAccumulateExact(loss->engine, m, S, sum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode NetworkUnfold(CkLoss loss, PetscInt m, const double A[], double out[])
 {
   PetscFunctionBeginUser;
@@ -266,6 +274,7 @@ const CkLossType CkLossNetwork = {
   .setcolumns = NetworkSetColumns,
   .dot = NetworkDot,
   .accumulate = NetworkAccumulate,
+  .accumulate_exact = NetworkAccumulateExact,
   .unfold = NetworkUnfold,
   .train = NetworkTrain,
 };

@@ -216,6 +216,13 @@ static PetscErrorCode BlameBlock(CkPass pass)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A sum block is a single tile, whose sums can go to the exact sums as they are made: not by way of A, which does not
+   fit a cache. */
+static PetscBool IsDirect(CkPass pass)
+{
+  return (PetscBool)(pass->loss->reproducible && pass->loss->exact && pass->blocks.tiles_per_block == 1);
+}
+
 /* End of a sum block: its sums, which the kernels have made in their own order, go to the exact sums (decision 2). */
 static PetscErrorCode FlushBlock(CkPass pass)
 {
@@ -225,7 +232,8 @@ static PetscErrorCode FlushBlock(CkPass pass)
   PetscFunctionBeginUser;
   PetscCall(PetscLogEventBegin(CK_Flush, 0, 0, 0, 0));
   pass->dirty = PETSC_FALSE;
-  if (pass->loss->reproducible) {
+  if (IsDirect(pass)) bad = CkExactSumIsSpoilt(pass->sum);
+  else if (pass->loss->reproducible) {
     for (PetscInt j = 0; j < pass->vectors; ++j)
       PetscCall(CkExactSumAdd(pass->sum, j, 0, (PetscInt64)de, pass->A + (size_t)j * de));
     PetscCall(PetscArrayzero(pass->A, n));
@@ -401,7 +409,8 @@ PetscErrorCode CkPassAccumulate(CkPass pass, const double S[])
 {
   PetscFunctionBeginUser;
   if (pass->now.n == 0 || pass->verdict.code) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(pass->loss->type->accumulate(pass->loss, pass->vectors, S, pass->A));
+  if (IsDirect(pass)) PetscCall(pass->loss->type->accumulate_exact(pass->loss, pass->vectors, S, pass->sum));
+  else PetscCall(pass->loss->type->accumulate(pass->loss, pass->vectors, S, pass->A));
   pass->dirty = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -13,7 +13,7 @@
 */
 enum { FACTORED_POSITIONS = 4 };
 static const double EXPLICIT_BYTES = 268435456; /* of one layer */
-static const size_t WORK_NUMBERS = 1 << 18;     /* numbers of a product formed at a time */
+static const size_t WORK_NUMBERS = 1 << 16;     /* numbers of a product formed at a time: they stay in the cache */
 
 CkLayerForm CkWeightedForm(const CkPlan *plan, PetscInt weighted)
 {
@@ -151,11 +151,44 @@ PetscErrorCode CkOnednnDot(CkEngine engine, double S[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A [m x de] += S G', some entries at a time; S [m x n]. */
-static PetscErrorCode AccumulateExplicit(const CkPart *p, PetscInt m, const float S[], double A[])
+/* Where sums go: A [columns x de], or an exact sum. */
+typedef struct {
+  double    *A; /* NULL: sum */
+  size_t     de;
+  CkExactSum sum;
+} Target;
+
+/* values [count] belong to entries first.. of the column. */
+static PetscErrorCode Add(const Target *to, size_t column, size_t first, size_t count, const float values[])
+{
+  PetscFunctionBeginUser;
+  if (!to->A) {
+    PetscCall(CkExactSumAddFloat(to->sum, (PetscInt)column, (PetscInt64)first, (PetscInt64)count, values));
+  } else {
+    double *entry = to->A + column * to->de + first;
+
+    for (size_t i = 0; i < count; ++i) entry[i] += (double)values[i];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AddDoubles(const Target *to, size_t column, size_t first, size_t count, const double values[])
+{
+  PetscFunctionBeginUser;
+  if (!to->A) {
+    PetscCall(CkExactSumAdd(to->sum, (PetscInt)column, (PetscInt64)first, (PetscInt64)count, values));
+  } else {
+    double *entry = to->A + column * to->de + first;
+
+    for (size_t i = 0; i < count; ++i) entry[i] += values[i];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* S G' of all columns, some entries at a time; S [m x n]. */
+static PetscErrorCode AccumulateExplicit(const CkPart *p, PetscInt m, const float S[], const Target *to)
 {
   const size_t     entries = p->weighted->entries, part = PetscMax(WORK_NUMBERS / (size_t)m, 1);
-  const size_t     de = (size_t)p->plan->fold->de;
   const size_t     lanes = (size_t)p->lanes->lanes;
   const dnnl_dim_t n = (dnnl_dim_t)lanes;
   float           *product;
@@ -168,21 +201,21 @@ static PetscErrorCode AccumulateExplicit(const CkPart *p, PetscInt m, const floa
     for (PetscInt c = 0; c < p->plan->chunks; ++c)
       CkCallDNN(dnnl_sgemm('N', 'T', m, (dnnl_dim_t)count, n, 1, S + (size_t)c * lanes, (dnnl_dim_t)p->n,
                            CkPartExplicit(p, c) + e * lanes, n, c > 0 ? 1 : 0, product, (dnnl_dim_t)count));
-    for (PetscInt j = 0; j < m; ++j) {
-      double *to = A + (size_t)j * de + (size_t)p->layer->first + e;
-
-      for (size_t i = 0; i < count; ++i) to[i] += (double)product[(size_t)j * count + i];
-    }
+    for (size_t j = 0; j < (size_t)m; ++j)
+      PetscCall(Add(to, j, (size_t)p->layer->first + e, count, product + j * count));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Rows first .. first+count-1 of the derivatives of all columns, one under the other, weighted; their sums are b's part
-   of A. */
-static void WeightedRows(const CkPart *p, size_t first, size_t count, const float S[], float rows[], double A[])
+/* Rows first .. first+count-1 of the derivatives of all columns, one under the other, weighted; their sums are b's
+ * part.
+ */
+static PetscErrorCode WeightedRows(const CkPart *p, size_t first, size_t count, const float S[], float rows[],
+                                   const Target *target)
 {
-  const size_t units = (size_t)p->layer->units, de = (size_t)p->plan->fold->de;
+  const size_t units = (size_t)p->layer->units;
 
+  PetscFunctionBeginUser;
   for (size_t r = 0; r < count; ++r) {
     const size_t column = (first + r) / units, unit = (first + r) % units;
     const float *d = p->linear->matrix_d + unit * p->n, *s = S + column * p->n;
@@ -191,15 +224,17 @@ static void WeightedRows(const CkPart *p, size_t first, size_t count, const floa
 
     for (size_t k = 0; k < p->n; ++k) to[k] = s[k] * d[k];
     for (size_t k = 0; k < p->n && p->layer->shift; ++k) sum += (double)to[k];
-    if (p->layer->shift) A[column * de + (size_t)p->layer->first + CkPartWeights(p) + unit] += sum;
+    if (p->layer->shift)
+      PetscCall(AddDoubles(target, column, (size_t)p->layer->first + CkPartWeights(p) + unit, 1, &sum));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Dense: the weighted derivatives of all columns, one under the other, times the inputs. */
-static PetscErrorCode AccumulateDense(const CkPart *p, PetscInt m, const float S[], double A[])
+static PetscErrorCode AccumulateDense(const CkPart *p, PetscInt m, const float S[], const Target *to)
 {
   const size_t     units = (size_t)p->layer->units, in = (size_t)p->layer->fan_in, all = units * (size_t)m;
-  const size_t     part = PetscMin(all, PetscMax(WORK_NUMBERS / (in + p->n), 1)), de = (size_t)p->plan->fold->de;
+  const size_t     part = PetscMin(all, PetscMax(WORK_NUMBERS / (in + p->n), 1));
   float           *rows, *product;
   const dnnl_dim_t n = (dnnl_dim_t)p->n;
 
@@ -209,33 +244,34 @@ static PetscErrorCode AccumulateDense(const CkPart *p, PetscInt m, const float S
   for (size_t first = 0; first < all; first += part) {
     const size_t count = PetscMin(part, all - first);
 
-    WeightedRows(p, first, count, S, rows, A);
+    PetscCall(WeightedRows(p, first, count, S, rows, to));
     CkCallDNN(dnnl_sgemm('N', 'T', (dnnl_dim_t)count, (dnnl_dim_t)in, n, 1, rows, n, p->linear->matrix_x, n, 0, product,
                          (dnnl_dim_t)in));
-    for (size_t r = 0; r < count; ++r) {
-      double *to = A + (first + r) / units * de + (size_t)p->layer->first + (first + r) % units * in;
-
-      for (size_t t = 0; t < in; ++t) to[t] += (double)product[r * in + t];
-    }
+    for (size_t r = 0; r < count; ++r)
+      PetscCall(Add(to, (first + r) / units, (size_t)p->layer->first + (first + r) % units * in, in, product + r * in));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Convolution: for each column the gradient of the tile with weighted derivatives, lane by lane, then across lanes. */
-static PetscErrorCode AccumulateConv(const CkPart *p, PetscInt m, const float S[], double A[])
+static PetscErrorCode AccumulateConv(const CkPart *p, PetscInt m, const float S[], const Target *to)
 {
-  const size_t size = CkPartOutput(p), lanes = (size_t)p->lanes->lanes, de = (size_t)p->plan->fold->de;
+  const size_t size = CkPartOutput(p), lanes = (size_t)p->lanes->lanes;
   float       *d, *g;
+  double      *sums;
 
   PetscFunctionBeginUser;
   PetscCall(CkPartWork(p->engine, size + p->weighted->entries * lanes, &d));
+  PetscCall(CkPartSums(p->engine, p->weighted->entries, &sums));
   g = d + size;
   for (PetscInt j = 0; j < m; ++j) {
     for (PetscInt c = 0; c < p->plan->chunks; ++c) {
       p->lanes->scale(size / lanes, CkPartDerivative(p, c), S + (size_t)j * p->n + (size_t)c * lanes, 1, d);
       PetscCall(CkLinearGradients(p->plan, p->step, c, (PetscBool)(c > 0), d, g, lanes));
     }
-    p->lanes->lane_sums(p->weighted->entries, g, A + (size_t)j * de + (size_t)p->layer->first);
+    PetscCall(PetscArrayzero(sums, p->weighted->entries));
+    p->lanes->lane_sums(p->weighted->entries, g, sums);
+    PetscCall(AddDoubles(to, (size_t)j, (size_t)p->layer->first, p->weighted->entries, sums));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -259,7 +295,7 @@ static PetscErrorCode Coefficients(CkEngine engine, PetscInt m, const double S[]
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkOnednnAccumulate(CkEngine engine, PetscInt m, const double S[], double A[])
+static PetscErrorCode Accumulate(CkEngine engine, PetscInt m, const double S[], const Target *to)
 {
   CkOnednn *o = (CkOnednn *)engine->data;
   float    *coefficients = NULL;
@@ -272,17 +308,35 @@ PetscErrorCode CkOnednnAccumulate(CkEngine engine, PetscInt m, const double S[],
     const CkPart p = CkPartOf(engine, i);
 
     if (p.weighted->form == CK_FORM_EXPLICIT) {
-      PetscCall(AccumulateExplicit(&p, m, coefficients, A));
+      PetscCall(AccumulateExplicit(&p, m, coefficients, to));
     } else if (p.linear->dense) {
       if (!o->gathered) PetscCall(CkDenseGather(p.plan, p.step, 0, p.plan->chunks));
-      PetscCall(AccumulateDense(&p, m, coefficients, A));
+      PetscCall(AccumulateDense(&p, m, coefficients, to));
     } else {
-      PetscCall(AccumulateConv(&p, m, coefficients, A));
+      PetscCall(AccumulateConv(&p, m, coefficients, to));
     }
     flops += CkPartFlops(&p);
   }
   o->gathered = PETSC_TRUE;
   PetscCall(PetscLogFlops(flops * (double)m * (double)engine->loaded));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkOnednnAccumulate(CkEngine engine, PetscInt m, const double S[], double A[])
+{
+  const Target to = {.A = A, .de = (size_t)((const CkOnednn *)engine->data)->evaluation->fold->de};
+
+  PetscFunctionBeginUser;
+  PetscCall(Accumulate(engine, m, S, &to));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkOnednnAccumulateExact(CkEngine engine, PetscInt m, const double S[], CkExactSum sum)
+{
+  const Target to = {.sum = sum};
+
+  PetscFunctionBeginUser;
+  PetscCall(Accumulate(engine, m, S, &to));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -265,5 +265,6 @@ const CkEngineType CkEngineOnednn = {.name = "onednn",
                                      .setcolumns = CkOnednnSetColumns,
                                      .dot = CkOnednnDot,
                                      .accumulate = CkOnednnAccumulate,
+                                     .accumulate_exact = CkOnednnAccumulateExact,
                                      .unfold = CkOnednnUnfold,
                                      .train = CkOnednnTrain};

@@ -37,4 +37,5 @@ PetscErrorCode CkOnednnEntries(CkEngine engine, void *G, size_t ld);
 PetscErrorCode CkOnednnSetColumns(CkEngine engine, PetscInt m, const double V[]);
 PetscErrorCode CkOnednnDot(CkEngine engine, double S[]);
 PetscErrorCode CkOnednnAccumulate(CkEngine engine, PetscInt m, const double S[], double A[]);
+PetscErrorCode CkOnednnAccumulateExact(CkEngine engine, PetscInt m, const double S[], CkExactSum sum);
 PetscErrorCode CkOnednnUnfold(CkEngine engine, PetscInt m, const double A[], double out[]);

@@ -145,6 +145,22 @@ static void ReplaceTensor(CkPlan *plan, PetscInt first, PetscInt old, PetscInt k
   if (plan->tensors[old].dense_planes) plan->tensors[kept].dense_planes = PETSC_TRUE;
 }
 
+/* Terms of a sum that nobody else reads come first: the sum can be made in their place. */
+static void OrderTerms(CkPlan *plan)
+{
+  for (PetscInt s = 0; s < plan->nsteps; ++s) {
+    PetscInt *inputs = plan->steps[s].inputs;
+
+    for (PetscInt i = 1; plan->steps[s].kind == &CkStepAdd && i < plan->steps[s].ninputs; ++i) {
+      const PetscInt first = inputs[0];
+
+      if (plan->tensors[first].readers == 1 || plan->tensors[inputs[i]].readers > 1) continue;
+      inputs[0] = inputs[i];
+      inputs[i] = first;
+    }
+  }
+}
+
 /* Element-by-element steps write over their input where nobody else wants it. */
 static PetscErrorCode WorkInPlace(CkPlan *plan)
 {
@@ -225,8 +241,8 @@ static void NumberSegments(CkPlan *plan)
 
 /*
   The output of a batch norm by itself, with what works on it in place, is cheap to make again: so only its input is
-  kept. Not where its input is itself made again, or steps of other segments or a factored contraction read it. Returns
-  the last of its readers, else -1.
+  kept. Not where its input is itself made again, other terms are added to it, or steps of other segments or a factored
+  contraction read it. Returns the last of its readers, else -1.
 */
 static PetscInt LastReader(const CkPlan *plan, PetscInt norm)
 {
@@ -243,6 +259,7 @@ static PetscInt LastReader(const CkPlan *plan, PetscInt norm)
     for (PetscInt i = 0; i < step->ninputs; ++i)
       if (step->inputs[i] == first->output) reads = PETSC_TRUE;
     if (!reads) continue;
+    if (step->kind == &CkStepAdd && step->output == first->output) return -1;
     if (step->forward_segment != first->forward_segment || step->backward_segment != first->backward_segment) return -1;
     if (step->kind->needs_input && weighted >= 0 && plan->weighted[weighted].form == CK_FORM_FACTORED) return -1;
     last = s;
@@ -407,6 +424,7 @@ PetscErrorCode CkPlanCreate(const CkPlanChoices *choices, CkPlan **made)
   PetscCall(CkNetGetParameters(plan->net, &nparameters, &plan->parameters));
   PetscCall(CkFoldCreate(plan->net, (PetscBool)!choices->training, &plan->fold));
   PetscCall(BuildSteps(plan));
+  OrderTerms(plan);
   PetscCall(WorkInPlace(plan));
   PetscCall(ListWeighted(plan));
   PetscCall(FollowDerivatives(plan));

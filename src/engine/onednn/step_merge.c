@@ -2,11 +2,12 @@
 
 /* Addition, and concatenation along the channels: packs of a chunk are in the order of the channels. */
 
+/* In place: the first input's array already holds its term, and its derivative is the output's. */
 static PetscErrorCode ForwardAdd(CkPlan *plan, CkStep *step, PetscInt chunk, PetscInt count)
 {
   PetscFunctionBeginUser;
   (void)count;
-  for (PetscInt i = 0; i < step->ninputs; ++i)
+  for (PetscInt i = step->inputs[0] == step->output ? 1 : 0; i < step->ninputs; ++i)
     plan->lanes->copy(plan->tensors[step->output].size, (PetscBool)(i > 0), CkTensorX(plan, step->inputs[i], chunk),
                       CkTensorX(plan, step->output, chunk));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -17,7 +18,7 @@ static PetscErrorCode BackwardAdd(CkPlan *plan, CkStep *step, PetscInt chunk, Pe
   PetscFunctionBeginUser;
   (void)count;
   for (PetscInt i = 0; i < step->ninputs; ++i)
-    if (plan->tensors[step->inputs[i]].wanted)
+    if (plan->tensors[step->inputs[i]].wanted && step->inputs[i] != step->output)
       plan->lanes->copy(plan->tensors[step->output].size, step->add[i], CkTensorD(plan, step->output, chunk),
                         CkTensorD(plan, step->inputs[i], chunk));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -54,6 +55,7 @@ static PetscErrorCode BackwardConcat(CkPlan *plan, CkStep *step, PetscInt chunk,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const CkStepKind CkStepAdd = {.name = "add", .same_planes = PETSC_TRUE, .forward = ForwardAdd, .backward = BackwardAdd};
+const CkStepKind CkStepAdd = {
+  .name = "add", .in_place = PETSC_TRUE, .same_planes = PETSC_TRUE, .forward = ForwardAdd, .backward = BackwardAdd};
 const CkStepKind CkStepConcat = {
   .name = "concat", .same_planes = PETSC_TRUE, .forward = ForwardConcat, .backward = BackwardConcat};

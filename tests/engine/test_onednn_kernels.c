@@ -237,6 +237,81 @@ static void winograd_is_the_convolution(void **state)
   ForEachTable(CheckWinograd);
 }
 
+/* The derivative of weight (o, c, k) of lane j: the sum over the positions; *scale: of absolute values. */
+static double GradientByDefinition(const CkLanesWinograd *m, const float *x, const float *d, int L, int o, int c, int k,
+                                   int j, double *scale)
+{
+  double sum = 0;
+
+  for (int p = 0; p < m->out[0] * m->out[1]; ++p) {
+    const int h = p / m->out[1] + k / 3 - m->padding[0], v = p % m->out[1] + k % 3 - m->padding[1];
+    double    term;
+
+    if (h < 0 || h >= m->in[0] || v < 0 || v >= m->in[1]) continue;
+    term = (double)d[((size_t)o * m->out_plane + (size_t)p) * (size_t)L + (size_t)j] *
+           (double)x[((size_t)c * m->in_plane + (size_t)(h * m->in[1] + v)) * (size_t)L + (size_t)j];
+    sum += term;
+    *scale += fabs(term);
+  }
+  return sum;
+}
+
+static void CheckWinogradGradientOnce(const CkLanes *k, int trial, double *worst)
+{
+  CkLanesWinograd m = NewWinograd(trial);
+  const PetscBool add = (PetscBool)(trial % 3 == 0);
+  const int       L = k->lanes;
+  size_t          stride, size;
+  float          *x, *d, *g, *before, *scratch;
+
+  if (trial % 20 == 0) { /* several bands of pairs, and of rows */
+    m.in[1] = Draw(65, 80);
+    m.out[1] = m.in[1] + m.padding[1] - 2;
+    m.tiles[1] = (m.out[1] + 1) / 2;
+    m.in_plane = (size_t)(m.in[0] * m.in[1]);
+    m.out_plane = (size_t)(m.out[0] * m.out[1]);
+  }
+  stride = (size_t)(L * Draw(1, 3));
+  size = (size_t)m.units * (size_t)(9 * m.channels + 1) * stride;
+  x = Packs((size_t)m.channels * m.in_plane * (size_t)L);
+  d = Packs((size_t)m.units * m.out_plane * (size_t)L);
+  g = Packs(size);
+  before = Packs(size);
+  scratch = Packs(CkLanesWinogradScratch(&m) * (size_t)L);
+  memcpy(g, before, size * sizeof(float));
+  k->winograd_gradient(&m, add, PETSC_TRUE, x, d, g, stride, scratch);
+  for (int e = 0; e < m.units * (9 * m.channels + 1); ++e)
+    for (int j = 0; j < L; ++j) {
+      const int    weights = 9 * m.units * m.channels, o = e < weights ? e / (9 * m.channels) : e - weights;
+      const size_t at = (size_t)e * stride + (size_t)j;
+      double       scale = 1, sum = add ? (double)before[at] : 0;
+
+      if (e < weights) sum += GradientByDefinition(&m, x, d, L, o, e / 9 % m.channels, e % 9, j, &scale);
+      for (int p = 0; e >= weights && p < m.out[0] * m.out[1]; ++p) {
+        const double term = (double)d[((size_t)o * m.out_plane + (size_t)p) * (size_t)L + (size_t)j];
+
+        sum += term;
+        scale += fabs(term);
+      }
+      *worst = Worst(*worst, (double)g[at], sum, scale);
+    }
+  free(x), free(d), free(g), free(before), free(scratch);
+}
+
+static void CheckWinogradGradient(const CkLanes *k)
+{
+  double worst = 0;
+
+  for (int trial = 0; trial < 100; ++trial) CheckWinogradGradientOnce(k, trial, &worst);
+  assert_close(worst, 0, ROUNDING, 1);
+}
+
+static void winograd_gradient_is_that_of_each_sample(void **state)
+{
+  (void)state;
+  ForEachTable(CheckWinogradGradient);
+}
+
 /* <scatter(d), x> = <d, product(x)> for all x: entry by entry, what product() reads from x is what scatter() adds. */
 static void CheckScatter(const CkLanes *k)
 {
@@ -779,6 +854,7 @@ static void reductions_run_over_all_packs(void **state)
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test(product_is_the_convolution),
                                           cmocka_unit_test(winograd_is_the_convolution),
+                                          cmocka_unit_test(winograd_gradient_is_that_of_each_sample),
                                           cmocka_unit_test(scatter_is_the_transpose),
                                           cmocka_unit_test(outer_is_the_gradient_of_each_sample),
                                           cmocka_unit_test(pooled_gradients_are_the_same),

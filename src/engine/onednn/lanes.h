@@ -69,8 +69,9 @@ typedef struct {
   A 3 x 3 convolution of stride 1, computed by Winograd's F(2 x 2, 3 x 3): 16 products where 36 are in the definition.
   Measured on one core (AVX-512, peak 190 GFLOP/s), operations of the definition: 180 GFLOP/s with 16 channels, 265 with
   32, 315 with 64 and more, against 150 to 170 of product(); its results are as accurate (2e-7 to 7e-7, norms). As the
-  derivative of the input, with mirrored weights, against 119 to 165 of scatter(). The like for per-sample gradients
-  gains nothing: what it saves in products is lost in transforms and in memory.
+  derivative of the input, with mirrored weights, against 119 to 165 of scatter(). Per-sample gradients by F(2, 3) along
+  the rows: with AVX2 97 to 112 GFLOP/s against 81 to 84 of outer(); with AVX-512, where writing them takes the time,
+  the same 130 within a pass.
   Images are read and written where they are, padding is zeros. Weights are packed point by point of the transform
   (0 .. 15), in each as [units x channels]: CkLanesWinogradIndex(), CkLanesWinogradWeights().
 */
@@ -99,6 +100,16 @@ static inline int CkLanesWinogradTiles(const CkLanesWinograd *m)
   return m->channels + m->units > 85 ? 6 : 12;
 }
 
+/* Gradients of windows: channels and units at a time, pairs of output columns and rows of a band. */
+enum { CK_GRADIENT_GROUP = 32, CK_GRADIENT_PAIRS = 32, CK_GRADIENT_BAND = 64 };
+
+static inline int CkLanesGradientRows(const CkLanesWinograd *m)
+{
+  const int pairs = m->tiles[1] < CK_GRADIENT_PAIRS ? m->tiles[1] : CK_GRADIENT_PAIRS, rows = CK_GRADIENT_BAND / pairs;
+
+  return rows < m->out[0] ? rows : m->out[0];
+}
+
 typedef struct {
   const char *name;
   int         lanes;
@@ -114,6 +125,9 @@ typedef struct {
   /* The same as product() for a CkLanesWinograd; scratch: CkLanesWinogradScratch() packs. */
   void (*winograd_product)(const CkLanesWinograd *map, PetscBool add, const float *w, const float *b, const float *x,
                            float *y, float *scratch);
+  /* and as outer() */
+  void (*winograd_gradient)(const CkLanesWinograd *map, PetscBool add, PetscBool shift, const float *x, const float *d,
+                            float *g, size_t stride, float *scratch);
 
   /* One lane of outer(), not added, where only one position of each pooling window has a derivative: e [units x
      windows] and the positions arg, a unit's packs `plane` packs apart, of the lane alone are read. image: the sample's

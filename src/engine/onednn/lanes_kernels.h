@@ -25,6 +25,7 @@ typedef double  Doubles __attribute__((vector_size(4 * LANES))); /* of half a pa
 #include "lanes_pointwise.h"
 #include "lanes_pool.h"
 #include "lanes_winograd.h"
+#include "lanes_winograd_gradient.h"
 
 const CkLanes LANES_TABLE = {.name = LANES_NAME,
                              .lanes = LANES,
@@ -32,6 +33,7 @@ const CkLanes LANES_TABLE = {.name = LANES_NAME,
                              .scatter = Scatter,
                              .outer = Outer,
                              .winograd_product = WinogradProduct,
+                             .winograd_gradient = WinogradGradient,
                              .outer_pooled = OuterPooled,
                              .dot = Dot,
                              .dot_squares = DotSquares,

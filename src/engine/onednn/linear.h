@@ -7,7 +7,7 @@
 */
 typedef enum {
   CK_BY_LANES,    /* product(), scatter(), outer() of lanes.h */
-  CK_BY_WINOGRAD, /* winograd_product() */
+  CK_BY_WINOGRAD, /* winograd_product(), winograd_gradient() */
   CK_BY_PRIMITIVE /* oneDNN */
 } CkLinearMeans;
 

@@ -6,8 +6,9 @@
    256 x 3 x 3, 2.4 MB, 78 GFLOP/s here and 95 to 105 there; 128 x 128 x 3 x 3, 0.6 MB, 95 and 93 to 100). Winograd's
    kernels have 156 for the former. */
 static const size_t PRIMITIVES_ABOVE = 1 << 20;
-/* With fewer channels or units the transforms cost more than they save. */
-enum { WINOGRAD_FROM = 12 };
+/* With fewer channels or units the transforms cost more than they save; in gradients with fewer positions too, where
+   the time goes to writing them. */
+enum { WINOGRAD_FROM = 12, WINOGRAD_POSITIONS = 128 };
 
 static CkShape FlatShape(const CkTensor *t)
 {
@@ -233,8 +234,11 @@ static void ChooseMeans(const CkPlan *plan, const CkStep *step, CkLinear *l)
   else if (plan->convolution == CK_CONVOLUTION_AUTO && weights * sizeof(float) > PRIMITIVES_ABOVE)
     means = CK_BY_PRIMITIVE;
   l->means[CK_PRIMITIVE_FORWARD] = l->means[CK_PRIMITIVE_INPUT] = means;
-  /* per-sample gradients: the own kernel is faster for every shape tried (95 GFLOP/s; oneDNN 70 at best, batch 1) */
-  l->means[CK_PRIMITIVE_WEIGHTS] = plan->convolution == CK_CONVOLUTION_ONEDNN ? CK_BY_PRIMITIVE : CK_BY_LANES;
+  /* per-sample gradients: own kernels are faster for every shape tried (AVX2, 95 GFLOP/s; oneDNN 70 at best, batch 1)
+   */
+  if (means != CK_BY_PRIMITIVE || plan->convolution == CK_CONVOLUTION_ONEDNN) l->means[CK_PRIMITIVE_WEIGHTS] = means;
+  if (plan->convolution == CK_CONVOLUTION_AUTO && layer->out.h * layer->out.w < WINOGRAD_POSITIONS)
+    l->means[CK_PRIMITIVE_WEIGHTS] = CK_BY_LANES;
 }
 
 static void CreateWinograd(CkPlan *plan, const CkStep *step, CkLinear *l)

@@ -40,6 +40,9 @@ PetscErrorCode CkLinearGradients(CkPlan *plan, const CkStep *step, PetscInt chun
   if (l->means[CK_PRIMITIVE_WEIGHTS] == CK_BY_PRIMITIVE)
     PetscCall(CkPrimitivesWeights(l->primitives, CkTensorX(plan, step->inputs[0], chunk), d, add, (PetscBool)f->shift,
                                   g, stride));
+  else if (l->means[CK_PRIMITIVE_WEIGHTS] == CK_BY_WINOGRAD)
+    plan->lanes->winograd_gradient(&l->winograd, add, (PetscBool)f->shift, CkTensorX(plan, step->inputs[0], chunk), d,
+                                   g, stride, plan->scratch);
   else plan->lanes->outer(&l->map, add, (PetscBool)f->shift, KernelInput(plan, step, chunk), d, g, stride);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -5,7 +5,12 @@ size_t CkLanesWinogradScratch(const CkLanesWinograd *map)
 {
   const int width = CkLanesWinogradTiles(map), channels = PetscMin(map->channels, CK_WINOGRAD_CHANNELS);
 
-  return 16 * (CkLanesWinogradStep(channels, width) + CkLanesWinogradStep(map->units, width));
+  const int    pairs = PetscMin(map->tiles[1], CK_GRADIENT_PAIRS), rows = CkLanesGradientRows(map);
+  const int    some = PetscMin(map->channels, CK_GRADIENT_GROUP), units = PetscMin(map->units, CK_GRADIENT_GROUP);
+  const size_t product = 16 * (CkLanesWinogradStep(channels, width) + CkLanesWinogradStep(map->units, width));
+  const size_t bands = 4 * (size_t)pairs * (size_t)(some * (rows + 2) + units * rows);
+
+  return PetscMax(product, bands + 12 * (size_t)some * (size_t)units);
 }
 
 /* G g G' of a 3 x 3 window. */

@@ -37,7 +37,7 @@ typedef struct {
   PetscErrorCode (*dot)(CkEngine engine, double S[]); /* m is engine->columns */
   PetscErrorCode (*accumulate)(CkEngine engine, PetscInt m, const double S[], double A[]);
   PetscErrorCode (*accumulate_exact)(CkEngine engine, PetscInt m, const double S[], CkExactSum sum); /* NULL: not */
-  PetscErrorCode (*unfold)(CkEngine engine, PetscInt m, const double A[], double out[]); /* NULL: copy */
+  PetscErrorCode (*unfold)(CkEngine engine, PetscInt m, const double A[], double out[]);             /* NULL: copy */
 
   PetscErrorCode (*train)(CkEngine engine, const CkTrainingBlocks *blocks, double values[], int correct[],
                           double statistics[], CkExactSum gradient);

@@ -223,22 +223,20 @@ static void ChooseMeans(const CkPlan *plan, const CkStep *step, CkLinear *l)
   const CkLayer  *layer = &plan->layers[step->layer];
   const PetscInt *pad = layer->a.padding;
   const size_t    weights = (size_t)l->map.units * (size_t)l->map.taps;
+  const PetscBool choose = (PetscBool)(plan->convolution == CK_CONVOLUTION_AUTO);
   const PetscBool fits = (PetscBool)(layer->a.kernel[0] == 3 && layer->a.kernel[1] == 3 && layer->a.stride[0] == 1 &&
                                      layer->a.stride[1] == 1 && pad[0] <= 2 && pad[1] <= 2);
   const PetscBool pays = (PetscBool)(PetscMin(layer->in.c, layer->out.c) >= WINOGRAD_FROM);
   CkLinearMeans   means = CK_BY_LANES;
 
-  if (plan->convolution == CK_CONVOLUTION_ONEDNN) means = CK_BY_PRIMITIVE;
-  else if (fits && (plan->convolution == CK_CONVOLUTION_WINOGRAD || (plan->convolution == CK_CONVOLUTION_AUTO && pays)))
-    means = CK_BY_WINOGRAD;
-  else if (plan->convolution == CK_CONVOLUTION_AUTO && weights * sizeof(float) > PRIMITIVES_ABOVE)
+  if (fits && (plan->convolution == CK_CONVOLUTION_WINOGRAD || (choose && pays))) means = CK_BY_WINOGRAD;
+  else if (plan->convolution == CK_CONVOLUTION_ONEDNN || (choose && weights * sizeof(float) > PRIMITIVES_ABOVE))
     means = CK_BY_PRIMITIVE;
   l->means[CK_PRIMITIVE_FORWARD] = l->means[CK_PRIMITIVE_INPUT] = means;
   /* per-sample gradients: own kernels are faster for every shape tried (AVX2, 95 GFLOP/s; oneDNN 70 at best, batch 1)
    */
   if (means != CK_BY_PRIMITIVE || plan->convolution == CK_CONVOLUTION_ONEDNN) l->means[CK_PRIMITIVE_WEIGHTS] = means;
-  if (plan->convolution == CK_CONVOLUTION_AUTO && layer->out.h * layer->out.w < WINOGRAD_POSITIONS)
-    l->means[CK_PRIMITIVE_WEIGHTS] = CK_BY_LANES;
+  if (choose && layer->out.h * layer->out.w < WINOGRAD_POSITIONS) l->means[CK_PRIMITIVE_WEIGHTS] = CK_BY_LANES;
 }
 
 static void CreateWinograd(CkPlan *plan, const CkStep *step, CkLinear *l)

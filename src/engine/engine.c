@@ -429,11 +429,12 @@ PetscErrorCode CkEngineAccumulateExact(CkEngine engine, PetscInt m, const double
 {
   PetscFunctionBeginUser;
   CHECK_LOADED(engine);
+  CHECK_WHOLE(engine);
   PetscCheck(engine->type->accumulate_exact, PETSC_COMM_SELF, PETSC_ERR_SUP, "Engine %s adds to arrays only",
              engine->type->name);
-  PetscCall(PetscLogEventBegin(CK_Tile, 0, 0, 0, 0));
+  PetscCall(PetscLogEventBegin(CK_Accumulate, 0, 0, 0, 0));
   PetscCall(engine->type->accumulate_exact(engine, m, S, sum));
-  PetscCall(PetscLogEventEnd(CK_Tile, 0, 0, 0, 0));
+  PetscCall(PetscLogEventEnd(CK_Accumulate, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

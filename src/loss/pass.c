@@ -72,6 +72,22 @@ PetscErrorCode CkPassGetBlocks(CkPass pass, CkBlocks *blocks)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* |v|, in one order on every rank: as bounds want it, accurate to d eps. Not finite if an entry is not. */
+static double ColumnNorm(size_t d, const double v[])
+{
+  double      part[8] = {0}, square = 0;
+  long double wide = 0;
+  size_t      i = 0;
+
+  for (; i + 8 <= d; i += 8)
+    for (size_t k = 0; k < 8; ++k) part[k] += v[i + k] * v[i + k];
+  for (; i < d; ++i) square += v[i] * v[i];
+  for (size_t k = 0; k < 8; ++k) square += part[k];
+  if (isfinite(square)) return sqrt(square);
+  for (i = 0; i < d; ++i) wide += (long double)v[i] * v[i]; /* whose squares alone leave the range */
+  return (double)sqrtl(wide);
+}
+
 PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[])
 {
   CkLoss       loss = pass->loss;
@@ -82,18 +98,16 @@ PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[])
   PetscCall(CkGrow((size_t)m * d, &pass->wide_room, &pass->wide));
   PetscCall(CkGrow((size_t)m, &pass->norms_room, &pass->norms));
   for (PetscInt j = 0; j < m; ++j) {
-    double     *v = pass->wide + (size_t)j * d;
-    long double square = 0;
-    PetscInt    bad;
+    double  *v = pass->wide + (size_t)j * d;
+    PetscInt bad = -1;
 
     PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
     PetscCall(CkLossGather(loss, V[j], v));
     PetscCall(PetscLogEventEnd(CK_Reduce, 0, 0, 0, 0));
-    bad = CkFirstNonFinite(d, v);
+    pass->norms[j] = ColumnNorm(d, v);
+    if (!isfinite(pass->norms[j])) bad = CkFirstNonFinite(d, v);
     PetscCheck(bad < 0, loss->comm, PETSC_ERR_FP, "Entry %" PetscInt_FMT " of column %" PetscInt_FMT " is %g", bad, j,
                CkPlainNan(v[bad]));
-    for (size_t i = 0; i < d; ++i) square += (long double)v[i] * v[i];
-    pass->norms[j] = (double)sqrtl(square);
   }
   PetscCall(loss->type->setcolumns(loss, m, pass->wide));
   pass->m = m;
@@ -122,6 +136,13 @@ PetscErrorCode CkPassGetColumnNorms(CkPass pass, double norms[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A sum block is a single tile, whose sums can go to the exact sums as they are made: not by way of A, which does not
+   fit a cache. */
+static PetscBool IsDirect(CkPass pass)
+{
+  return (PetscBool)(pass->loss->reproducible && pass->loss->exact && pass->blocks.tiles_per_block == 1);
+}
+
 PetscErrorCode CkPassSetSum(CkPass pass, PetscInt m, const double bounds[], int limbs)
 {
   CkLoss       loss = pass->loss;
@@ -130,7 +151,7 @@ PetscErrorCode CkPassSetSum(CkPass pass, PetscInt m, const double bounds[], int 
   PetscFunctionBeginUser;
   PetscCheck(pass->active && pass->now.round < 0, loss->comm, PETSC_ERR_ORDER, "Sums come before the first tile");
   PetscCall(CkGrow(n, &pass->A_room, &pass->A));
-  PetscCall(PetscArrayzero(pass->A, n));
+  if (!IsDirect(pass)) PetscCall(PetscArrayzero(pass->A, n));
   pass->vectors = m;
   pass->limbs = limbs;
   if (!loss->reproducible) PetscFunctionReturn(PETSC_SUCCESS);
@@ -214,13 +235,6 @@ static PetscErrorCode BlameBlock(CkPass pass)
                   first, SampleAt(pass, first));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* A sum block is a single tile, whose sums can go to the exact sums as they are made: not by way of A, which does not
-   fit a cache. */
-static PetscBool IsDirect(CkPass pass)
-{
-  return (PetscBool)(pass->loss->reproducible && pass->loss->exact && pass->blocks.tiles_per_block == 1);
 }
 
 /* End of a sum block: its sums, which the kernels have made in their own order, go to the exact sums (decision 2). */

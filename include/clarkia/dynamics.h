@@ -1,6 +1,7 @@
 #pragma once
 #include <clarkia/loss.h>
 #include <clarkia/progress.h>
+#include <clarkia/replicas.h>
 
 /*
   CkDynamics: a process x_0, x_1, .. on a loss, by the equations of docs/theory.md, sections 9 and 17. With eta the
@@ -11,6 +12,9 @@
     sgd_gaussian  the same with grad f + N(0, covariance of a batch's mean gradient)     (N.3)
     sde           x <- x - dt (grad f + l2 x) + sqrt(eta dt/B) D^(1/2) N(0, 1)           (N.4)
     sgld          x <- x - eta (g + l2 x) + sqrt(2 eta T) N(0, 1)                        (N.5)
+    entropy_sgd   L inner updates around x, then a step of x towards their average       (Y.2) to (Y.4)
+    elastic_sgd   sgd of replicas x_a, and x_a <- x_a - rho (x_a - mean of the replicas) (Y.7)
+    parle         entropy_sgd of replicas, pulled likewise after each L inner updates    (Y.5), (Y.6)
   A type is one file and one line in dynamics_types.c.
 
   Batches are drawn without replacement (a fresh permutation of the samples each epoch, a function of seed and epoch) or
@@ -19,7 +23,9 @@
   follow, r <- (1 - m) r + m (mean or unbiased variance of the batch), m = 0.1. Data-parallel over the ranks, the same
   bits on any number of ranks.
 
-  All calls are collective on the loss's communicator, but for the Get..() ones.
+  With replicas (replicas.h) each call runs all of them in step, and numbers in reports are means over them.
+
+  All calls are collective on the loss's communicator, with replicas on that of them all, but for the Get..() ones.
 */
 typedef struct _p_CkDynamics *CkDynamics;
 
@@ -40,6 +46,10 @@ PetscErrorCode CkDynamicsSetType(CkDynamics dynamics, const char type[]); /* def
  * does not heed, or that contradict each other. */
 PetscErrorCode CkDynamicsSetFromOptions(CkDynamics dynamics);
 PetscErrorCode CkDynamicsRegisterOptions(void);
+/* Independent or coupled runs, -dynamics_replicas of them, the loss and its state being one on the group's
+ * communicator; borrowed; before CkDynamicsSetFromOptions(). Replica r differs from a run alone by its random numbers:
+ * those of replica 0 are the same. All start at the loss's point. Without this call there is one. */
+PetscErrorCode CkDynamicsSetReplicas(CkDynamics dynamics, CkReplicas replicas);
 /* Loss for evaluation on held-out data, with the same net and state; borrowed; before the first step. */
 PetscErrorCode CkDynamicsSetTestLoss(CkDynamics dynamics, CkLoss test);
 /* Called after every epoch, on all ranks. */
@@ -77,7 +87,12 @@ PetscErrorCode CkDynamicsGetBatches(CkDynamics dynamics, PetscInt *batch, PetscI
 PetscErrorCode CkDynamicsGetTime(CkDynamics dynamics, double *time);
 /* Vectors of length d held over all ranks, x among them, and samples whose gradients an epoch takes; after set-up. */
 PetscErrorCode CkDynamicsGetCost(CkDynamics dynamics, double *vectors, double *samples);
-/* Bytes that rank 0 needs for updates many at a time (docs/decisions.md, 15); 0 where they are made one by one. */
+/* The weights of a network's run as a state file; of several replicas docs/formats.md, "Replicas": all of them, and as
+ * the state their consensus, or replica 0 where they have none. Collective on the communicator of the replicas. */
+PetscErrorCode CkDynamicsWrite(CkDynamics dynamics, const char file[]);
+/* Loss and state stand at replica number m of this group, until the next step; x: its weights, borrowed. */
+PetscErrorCode CkDynamicsSelectReplica(CkDynamics dynamics, PetscInt m, Vec *x);
+/* Bytes that rank 0 needs for updates many at a time (docs/decisions.md, 16); 0 where they are made one by one. */
 PetscErrorCode CkDynamicsGetFusedMemory(CkDynamics dynamics, double *bytes);
 /* Rows "dynamics", "learning rate", "epochs" and, for sgd, "updates" of a summary table; after set-up. */
 PetscErrorCode CkDynamicsDescribe(CkDynamics dynamics, CkTable table);

@@ -1,4 +1,5 @@
 #pragma once
+#include <clarkia/file.h>
 #include <clarkia/net.h>
 
 /*
@@ -26,6 +27,9 @@ PetscErrorCode CkStateGetNet(CkState state, CkNet *net);
 PetscErrorCode CkStateRead(CkState state, const char file[]);
 /* Collective, atomic, with provenance, net name, checksum, and epoch and step of the training run as attributes. */
 PetscErrorCode CkStateWrite(CkState state, const char file[], PetscInt epoch, PetscInt step);
+/* The same, and what more(file, context), collective as well, puts into the file beside it; NULL: nothing. */
+PetscErrorCode CkStateWriteWith(CkState state, const char file[], PetscInt epoch, PetscInt step,
+                                PetscErrorCode (*more)(CkFile, void *), void *context);
 /* Of all weights, then all buffers (CkChecksum()). Not collective. */
 PetscErrorCode CkStateChecksum(CkState state, uint64_t *checksum);
 /* Checks that all weights and buffers are finite and variances at least 0; user error naming tensor and index.

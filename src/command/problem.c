@@ -35,7 +35,7 @@ static PetscErrorCode Open(CkProblem *problem)
   PetscCall(CkNetSetFromOptions(problem->net, shape, classes));
   PetscCall(CkNetSetUp(problem->net));
   PetscCall(CkStateCreate(problem->comm, problem->net, &problem->state));
-  PetscCall(CkLossCreate(problem->comm, &problem->loss));
+  PetscCall(CkLossCreate(problem->loss_comm, &problem->loss));
   PetscCall(CkLossSetFromOptions(problem->loss));
   PetscCall(CkLossSetNetwork(problem->loss, problem->net, problem->data, problem->state));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -89,13 +89,13 @@ static PetscErrorCode DescribeWeights(CkProblem *problem, const char file[], Pet
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkProblemOpen(MPI_Comm comm, CkProblem *problem)
+PetscErrorCode CkProblemOpen(MPI_Comm comm, MPI_Comm loss, CkProblem *problem)
 {
   char     file[PETSC_MAX_PATH_LEN];
   PetscInt seed;
 
   PetscFunctionBeginUser;
-  *problem = (CkProblem){.comm = comm};
+  *problem = (CkProblem){.comm = comm, .loss_comm = loss};
   PetscCall(CkOptionsGetString("state", file, sizeof(file), NULL));
   PetscCall(CkOptionsGetInt("seed", &seed, NULL));
   PetscCall(Open(problem));
@@ -119,7 +119,7 @@ PetscErrorCode CkProblemSetUp(CkProblem *problem, PetscBool load)
 PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem)
 {
   PetscFunctionBeginUser;
-  PetscCall(CkProblemOpen(comm, problem));
+  PetscCall(CkProblemOpen(comm, comm, problem));
   PetscCall(CkProblemSetUp(problem, load));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -7,6 +7,7 @@
 */
 typedef struct {
   MPI_Comm comm;
+  MPI_Comm loss_comm; /* of the loss: comm, or a part of it */
   CkData   data;
   CkNet    net;
   CkState  state;
@@ -16,8 +17,9 @@ typedef struct {
 
 /* -data*, -net*, -engine*, -loss* and -state. */
 PetscErrorCode CkProblemRegisterOptions(void);
-/* Collective. Opens the data (headers only) and builds net, state and loss, which is not set up yet. */
-PetscErrorCode CkProblemOpen(MPI_Comm comm, CkProblem *problem);
+/* Collective on comm. Opens the data (headers only) and builds net, state and loss, which is not set up yet. Data, net
+   and state are of comm, the loss is of the communicator `loss`, comm itself or a part of it. */
+PetscErrorCode CkProblemOpen(MPI_Comm comm, MPI_Comm loss, CkProblem *problem);
 /* Collective. Sets the loss up. With load, first checks memory, reads the data, and reads or draws the weights; without
    (-dry_run), sizes and costs are known, no number is. */
 PetscErrorCode CkProblemSetUp(CkProblem *problem, PetscBool load);

@@ -22,6 +22,7 @@ static const CkOption table[] = {
 
 typedef struct {
   MPI_Comm      comm;
+  CkReplicas    replicas;
   CkProblem     problem;
   CkData        test_data;
   CkLoss        test;
@@ -123,13 +124,13 @@ static PetscErrorCode CheckGroups(const Training *t)
 static PetscErrorCode SaveState(CkDynamics dynamics, double fraction, void *context)
 {
   Training *t = (Training *)context;
-  PetscInt  epoch, step;
+  PetscInt  step;
   char      name[PETSC_MAX_PATH_LEN + 8];
 
   PetscFunctionBeginUser;
-  PetscCall(CkDynamicsGetProgress(dynamics, &epoch, NULL, &step));
+  PetscCall(CkDynamicsGetProgress(dynamics, NULL, NULL, &step));
   SaveName(t->output, fraction, name);
-  PetscCall(CkStateWrite(t->problem.state, name, epoch, step));
+  PetscCall(CkDynamicsWrite(dynamics, name));
   PetscCall(CkLog(t->comm, "%3.0f%% of the run: weights after %" PetscInt_FMT " updates written to %s", 100 * fraction,
                   step, name));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -167,7 +168,7 @@ static PetscErrorCode CreateTest(Training *t)
     PetscCall(CkLog(t->comm, "the data have no test split: no test error"));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(CkLossCreate(t->comm, &t->test));
+  PetscCall(CkLossCreate(t->problem.loss_comm, &t->test));
   PetscCall(CkLossSetFromOptions(t->test));
   PetscCall(CkLossSetNetwork(t->test, t->problem.net, t->test_data, t->problem.state));
   PetscCall(CkLossSetUp(t->test));
@@ -186,7 +187,7 @@ static PetscErrorCode TrainingMemory(const Training *t, double *bytes)
   double         outputs = 0, vectors, samples, fused;
 
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_size(t->comm, &ranks));
+  PetscCallMPI(MPI_Comm_size(t->problem.loss_comm, &ranks));
   PetscCall(CkNetGetLayers(t->problem.net, &nlayers, &layers));
   PetscCall(CkNetGetDimension(t->problem.net, &d));
   PetscCall(CkDynamicsGetBatches(t->dynamics, &batch, &updates));
@@ -266,8 +267,7 @@ static PetscErrorCode PrintSummary(const Training *t)
 
 static PetscErrorCode Train(Training *t)
 {
-  double   data, training;
-  PetscInt epoch, step;
+  double data, training;
 
   PetscFunctionBeginUser;
   PetscCall(CkProblemDataMemory(&t->problem, &data));
@@ -279,8 +279,7 @@ static PetscErrorCode Train(Training *t)
   PetscCall(CkDynamicsSetMarks(t->dynamics, t->nsaves, t->saves, SaveState, t));
   t->start = MPI_Wtime();
   PetscCall(CkDynamicsRun(t->dynamics));
-  PetscCall(CkDynamicsGetProgress(t->dynamics, &epoch, NULL, &step));
-  PetscCall(CkStateWrite(t->problem.state, t->output, epoch, step));
+  PetscCall(CkDynamicsWrite(t->dynamics, t->output));
   PetscCall(PrintSummary(t));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -289,16 +288,22 @@ static PetscErrorCode Run(MPI_Comm comm)
 {
   Training  t = {.comm = comm, .nsaves = MAX_SAVES};
   PetscBool dry_run;
+  PetscInt  replicas;
+  MPI_Comm  group;
 
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetBool("dry_run", &dry_run, NULL));
+  PetscCall(CkOptionsGetInt("dynamics_replicas", &replicas, NULL));
   PetscCall(CkOptionsGetReals("train_save", t.saves, &t.nsaves, NULL));
   PetscCall(CkOptionsGetInt("train_bn_group", &t.group, NULL));
   PetscCall(ReadOutput(&t));
   if (!dry_run) PetscCall(CheckOutput(&t));
-  PetscCall(CkProblemOpen(comm, &t.problem));
+  PetscCall(CkReplicasCreate(comm, replicas, &t.replicas));
+  PetscCall(CkReplicasGetComms(t.replicas, NULL, &group));
+  PetscCall(CkProblemOpen(comm, group, &t.problem));
   PetscCall(CkLossSetBatchNormGroup(t.problem.loss, t.group));
   PetscCall(CkDynamicsCreate(t.problem.loss, t.problem.state, &t.dynamics));
+  PetscCall(CkDynamicsSetReplicas(t.dynamics, t.replicas));
   PetscCall(CkDynamicsSetFromOptions(t.dynamics)); /* what is wrong there needs no data to be found */
   PetscCall(CkProblemSetUp(&t.problem, (PetscBool)!dry_run));
   PetscCall(CkDynamicsSetUp(t.dynamics));
@@ -310,6 +315,7 @@ static PetscErrorCode Run(MPI_Comm comm)
   PetscCall(CkLossDestroy(&t.test));
   PetscCall(CkDataDestroy(&t.test_data));
   PetscCall(CkProblemDestroy(&t.problem));
+  PetscCall(CkReplicasDestroy(&t.replicas));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

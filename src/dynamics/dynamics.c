@@ -12,6 +12,8 @@ static char type_choices[256]; /* names of all types */
 static const CkOption table[] = {
   {"dynamics_type", CK_OPTION_STRING, "sgd", 0, 0, type_choices, "how the weights move"},
   {"dynamics_epochs", CK_OPTION_INT, "10", 0, 2147483647, NULL, "sweeps over the samples"},
+  {"dynamics_replicas", CK_OPTION_INT, "1", 1, 65535, NULL,
+   "runs with random numbers of their own, spread over the ranks"},
   {"dynamics_bn_momentum", CK_OPTION_REAL, "0.1", 0, 1, NULL,
    "share of a batch in the running mean and variance of batch norm"},
   {0}};
@@ -35,6 +37,23 @@ static const CkOption type_table[] = {
    "sde: D is that of the point where every so many updates begin; more than one needs as many vectors"},
   {"dynamics_temperature", CK_OPTION_REAL, NULL, 0, 1e300, NULL,
    "sgld: T of the noise sqrt(2 T rate) in every weight and update"},
+  {"dynamics_inner", CK_OPTION_INT, "25", 1, 2147483647, NULL,
+   "entropy_sgd, parle: inner updates between two steps of the weights"},
+  {"dynamics_average", CK_OPTION_REAL, "0.75", 0, 0.9999999, NULL,
+   "entropy_sgd, parle: share of the past in the average of inner points"},
+  {"dynamics_scope", CK_OPTION_REAL, "0.01", 0, 1e300, NULL,
+   "entropy_sgd, parle: strength of the pull on inner points, 1/variance of the local entropy"},
+  {"dynamics_scoping", CK_OPTION_REAL, "0", 0, 1e300, NULL,
+   "entropy_sgd, parle: with U updates an epoch scope (up to 1) and elasticity (up to 10) grow by 1 + this/U each "
+   "step of the weights"},
+  {"dynamics_inner_noise", CK_OPTION_REAL, "0", 0, 1e300, NULL,
+   "entropy_sgd, parle: eps of the noise sqrt(rate) eps in every weight and inner update"},
+  {"dynamics_outer_rate", CK_OPTION_REAL, "1", 0, 2, NULL,
+   "entropy_sgd, parle: rate of the steps of the weights; 1: to the average of the inner points"},
+  {"dynamics_outer_momentum", CK_OPTION_REAL, "0", 0, 0.9999999, NULL,
+   "entropy_sgd, parle: momentum of these steps, in Nesterov's form"},
+  {"dynamics_elasticity", CK_OPTION_REAL, "0.1", 0, 1e300, NULL,
+   "elastic_sgd, parle: strength of the pull of the replicas' mean, once a step of the weights"},
   {0}};
 
 PetscErrorCode CkDynamicsRegisterOptions(void)
@@ -74,6 +93,30 @@ PetscErrorCode CkDynamicsSetType(CkDynamics dynamics, const char type[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkDynamicsSetReplicas(CkDynamics dynamics, CkReplicas replicas)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(!dynamics->data, dynamics->comm, PETSC_ERR_ORDER, "Replicas come before CkDynamicsSetFromOptions()");
+  dynamics->replicas = replicas;
+  dynamics->borrowed = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* As many as the options say, or the caller has no place for them. */
+static PetscErrorCode CheckReplicas(CkDynamics dynamics)
+{
+  PetscInt wanted, R;
+
+  PetscFunctionBeginUser;
+  if (!dynamics->replicas) PetscCall(CkReplicasCreate(dynamics->comm, 1, &dynamics->replicas));
+  PetscCall(CkReplicasGetCounts(dynamics->replicas, &R, NULL, NULL, NULL));
+  PetscCall(CkOptionsGetInt("dynamics_replicas", &wanted, NULL));
+  CkCheckAll(dynamics->comm, wanted == R, PETSC_ERR_ARG_INCOMP,
+             "-dynamics_replicas %" PetscInt_FMT " has no effect here, where there is %" PetscInt_FMT ": leave it out",
+             wanted, R);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Keys that this type does not heed. */
 static PetscErrorCode CheckKeys(CkDynamics dynamics)
 {
@@ -103,6 +146,7 @@ PetscErrorCode CkDynamicsSetFromOptions(CkDynamics dynamics)
   PetscCall(CkOptionsGetString("dynamics_type", type, sizeof(type), NULL));
   if (!dynamics->type) PetscCall(CkDynamicsSetType(dynamics, type));
   PetscCall(CheckKeys(dynamics));
+  PetscCall(CheckReplicas(dynamics));
   PetscCall(CkOptionsGetInt("dynamics_batch", &dynamics->batch, NULL));
   PetscCall(CkOptionsGetInt("dynamics_epochs", &dynamics->epochs, NULL));
   PetscCall(CkOptionsGetBool("dynamics_replacement", &dynamics->replacement, NULL));
@@ -112,7 +156,7 @@ PetscErrorCode CkDynamicsSetFromOptions(CkDynamics dynamics)
   PetscCall(CkOptionsGetInt("seed", &seed, NULL));
   dynamics->seed = (uint64_t)seed;
   PetscCall(CkScheduleSetFromOptions(dynamics->comm, dynamics->epochs, &dynamics->schedule));
-  PetscCall(dynamics->type->setfromoptions(dynamics));
+  PetscCall(CkDynamicsMakeMembers(dynamics));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -152,10 +196,7 @@ PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics)
              "%" PetscInt64_FMT " updates are more than this build can count (%" PetscInt_FMT
              "): take fewer -dynamics_epochs",
              total, PETSC_MAX_INT);
-  PetscCall(CkLossCreateVec(dynamics->loss, &dynamics->x));
-  PetscCall(CkLossGetPoint(dynamics->loss, dynamics->x));
-  if (dynamics->type->sampling == CK_SAMPLING_DRAWN) PetscCall(PetscMalloc1(dynamics->N, &dynamics->order));
-  PetscCall(dynamics->type->setup(dynamics));
+  PetscCall(CkDynamicsSetUpMembers(dynamics));
   if (dynamics->type->getmomentum) PetscCall(CkFusedPathCreate(dynamics, &dynamics->fused));
   dynamics->setup = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -169,28 +210,19 @@ PetscErrorCode CkDynamicsDrawOrder(CkDynamics dynamics)
                            .replica = (uint32_t)dynamics->replica,
                            .step = (uint64_t)dynamics->epoch};
   const PetscInt N = dynamics->N;
+  PetscInt      *order = dynamics->now->order;
 
   PetscFunctionBeginUser;
-  if (!dynamics->order) PetscFunctionReturn(PETSC_SUCCESS);
-  if (!dynamics->replacement) PetscCall(CkRandomPermutation(&stream, N, dynamics->order));
+  if (!order) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!dynamics->replacement) PetscCall(CkRandomPermutation(&stream, N, order));
   else {
     for (PetscInt k = 0; k < N; ++k) {
       double u;
 
       CkRandomUniforms(&stream, (uint64_t)k, 1, &u);
-      dynamics->order[k] = PetscMin((PetscInt)(u * N), N - 1);
+      order[k] = PetscMin((PetscInt)(u * N), N - 1);
     }
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode BeginEpoch(CkDynamics dynamics)
-{
-  PetscFunctionBeginUser;
-  PetscCall(CkDynamicsDrawOrder(dynamics));
-  dynamics->loss_sum = 0;
-  dynamics->correct = dynamics->seen = 0;
-  dynamics->seconds = 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -199,34 +231,17 @@ static PetscErrorCode UpdateRunningStatistics(CkDynamics dynamics)
 {
   const double m = dynamics->bn_momentum, *statistics;
   double      *weights, *running;
-  CkNet        net;
-  PetscInt     n;
 
   PetscFunctionBeginUser;
   if (!dynamics->state || dynamics->mode != CK_TRAINING) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CkStateGetNet(dynamics->state, &net));
-  PetscCall(CkNetGetBuffers(net, &n));
   PetscCall(CkStateGetArrays(dynamics->state, &weights, &running));
   PetscCall(CkLossGetBatchStatistics(dynamics->loss, &statistics));
-  for (PetscInt i = 0; i < n; ++i) running[i] = (1 - m) * running[i] + m * statistics[i];
+  for (PetscInt i = 0; i < dynamics->buffers; ++i) running[i] = (1 - m) * running[i] + m * statistics[i];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkDynamicsPublish(CkDynamics dynamics, Vec at)
-{
-  const double *x;
-  double       *weights, *running;
-
-  PetscFunctionBeginUser;
-  PetscCall(CkLossSetPoint(dynamics->loss, at));
-  if (!dynamics->state) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CkLossGetPointArray(dynamics->loss, &x));
-  PetscCall(CkStateGetArrays(dynamics->state, &weights, &running));
-  PetscCall(PetscArraycpy(weights, x, dynamics->d));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode EvaluateTest(CkDynamics dynamics, double *mean, double *error)
+/* Loss and share of wrong predictions on the test data at x, with the state's running statistics. */
+static PetscErrorCode EvaluateTest(CkDynamics dynamics, Vec x, double *mean, double *error)
 {
   long double sum = 0;
   PetscInt    n, correct;
@@ -237,7 +252,7 @@ static PetscErrorCode EvaluateTest(CkDynamics dynamics, double *mean, double *er
   *mean = *error = NAN;
   if (!dynamics->test) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CkLossGetSamples(dynamics->test, &n));
-  PetscCall(CkLossSetPoint(dynamics->test, dynamics->x));
+  PetscCall(CkLossSetPoint(dynamics->test, x));
   PetscCall(PetscMalloc1(n, &values));
   all = CkBatchAll(n);
   PetscCall(CkLossValues(dynamics->test, &all, values, &correct));
@@ -248,80 +263,151 @@ static PetscErrorCode EvaluateTest(CkDynamics dynamics, double *mean, double *er
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode EndEpoch(CkDynamics dynamics)
+/* dynamics->numbers, of all replicas. */
+static PetscErrorCode EvaluateMembers(CkDynamics dynamics)
 {
-  CkEpochReport report;
-  CkNet         net;
+  double *mine;
+  CkNet   net;
 
   PetscFunctionBeginUser;
   PetscCall(CkLossGetNet(dynamics->loss, &net));
+  PetscCall(PetscMalloc1(dynamics->nmembers * CK_NUMBERS, &mine));
+  for (PetscInt m = 0; m < dynamics->nmembers; ++m) {
+    double         *numbers = mine + m * CK_NUMBERS;
+    const CkMember *member = &dynamics->members[m];
+
+    PetscCall(CkDynamicsSelect(dynamics, m));
+    numbers[CK_LOSS] = (double)(member->loss_sum / member->seen);
+    numbers[CK_ERROR] = net ? 1 - (double)member->correct / (double)member->seen : NAN;
+    PetscCall(EvaluateTest(dynamics, dynamics->x, &numbers[CK_TEST_LOSS], &numbers[CK_TEST_ERROR]));
+  }
+  PetscCall(CkReplicasGather(dynamics->replicas, CK_NUMBERS, mine, dynamics->numbers));
+  PetscCall(PetscFree(mine));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Means over the replicas; the test numbers of types that meet are those of the consensus. */
+static PetscErrorCode MakeReport(CkDynamics dynamics, CkEpochReport *report)
+{
+  double   mean[CK_NUMBERS] = {0};
+  PetscInt R;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkReplicasGetCounts(dynamics->replicas, &R, NULL, NULL, NULL));
+  PetscCall(EvaluateMembers(dynamics));
+  for (PetscInt i = 0; i < R * CK_NUMBERS; ++i) mean[i % CK_NUMBERS] += dynamics->numbers[i] / (double)R;
+  if (dynamics->consensus && dynamics->test) {
+    PetscCall(CkDynamicsShowResult(dynamics));
+    PetscCall(EvaluateTest(dynamics, dynamics->consensus, &mean[CK_TEST_LOSS], &mean[CK_TEST_ERROR]));
+    PetscCall(CkDynamicsSelect(dynamics, 0));
+  }
+  *report = (CkEpochReport){.epoch = dynamics->epoch,
+                            .step = dynamics->step,
+                            .loss = mean[CK_LOSS],
+                            .error = mean[CK_ERROR],
+                            .test_loss = mean[CK_TEST_LOSS],
+                            .test_error = mean[CK_TEST_ERROR],
+                            .rate = dynamics->rate,
+                            .seconds = dynamics->seconds};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode EndEpoch(CkDynamics dynamics)
+{
+  CkEpochReport report;
+
+  PetscFunctionBeginUser;
   dynamics->position = 0;
   ++dynamics->epoch;
-  report.epoch = dynamics->epoch;
-  report.step = dynamics->step;
-  report.loss = (double)(dynamics->loss_sum / dynamics->seen);
-  report.error = net ? 1 - (double)dynamics->correct / (double)dynamics->seen : NAN;
-  report.rate = dynamics->rate;
-  report.seconds = dynamics->seconds;
-  PetscCall(EvaluateTest(dynamics, &report.test_loss, &report.test_error));
+  PetscCall(MakeReport(dynamics, &report));
+  dynamics->seconds = 0;
   if (dynamics->monitor) PetscCall(dynamics->monitor(dynamics, &report, dynamics->monitor_context));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* One update by the type. */
-static PetscErrorCode UpdateOnce(CkDynamics dynamics)
+/* The chosen member begins an epoch, if this is where one begins. */
+static PetscErrorCode BeginEpoch(CkDynamics dynamics)
 {
-  CkBatch  batch;
-  CkUpdate update;
+  PetscFunctionBeginUser;
+  if (dynamics->position > 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkDynamicsDrawOrder(dynamics));
+  dynamics->now->loss_sum = 0;
+  dynamics->now->correct = dynamics->now->seen = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One update of the chosen member by the type. */
+static PetscErrorCode UpdateOnce(CkDynamics dynamics, double *time)
+{
+  CkMember     *now = dynamics->now;
+  const CkBatch batch = {.n = PetscMin(dynamics->batch, dynamics->N - dynamics->position),
+                         .index = now->order ? now->order + dynamics->position : NULL,
+                         .mode = dynamics->mode,
+                         .epoch = dynamics->epoch,
+                         .step = dynamics->step,
+                         .replica = dynamics->replica};
+  CkUpdate      update;
 
   PetscFunctionBeginUser;
-  batch = (CkBatch){.n = PetscMin(dynamics->batch, dynamics->N - dynamics->position),
-                    .index = dynamics->order ? dynamics->order + dynamics->position : NULL,
-                    .mode = dynamics->mode,
-                    .epoch = dynamics->epoch,
-                    .step = dynamics->step,
-                    .replica = dynamics->replica};
   dynamics->rate = CkScheduleRate(&dynamics->schedule, dynamics->step, dynamics->updates);
   update = (CkUpdate){.n = batch.n, .time = dynamics->rate};
   PetscCall(dynamics->type->step(dynamics, &batch, &update));
   PetscCall(UpdateRunningStatistics(dynamics));
-  dynamics->loss_sum += (long double)update.mean * update.n;
-  dynamics->correct += update.correct;
-  dynamics->seen += update.n;
-  dynamics->time += update.time;
-  dynamics->position += batch.n;
-  ++dynamics->step;
+  now->loss_sum += (long double)update.mean * update.n;
+  now->correct += update.correct;
+  now->seen += update.n;
+  *time = update.time;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Several in one go, all in this epoch. */
+/* Samples of the next updates, all in this epoch. */
+static PetscInt CountSamples(CkDynamics dynamics, PetscInt updates)
+{
+  return (PetscInt)PetscMin((PetscInt64)updates * dynamics->batch, dynamics->N - dynamics->position);
+}
+
+/* So many updates are done. time: of each of them; 0: its learning rate. */
+static void CountUpdates(CkDynamics dynamics, PetscInt updates, double time)
+{
+  dynamics->position += CountSamples(dynamics, updates);
+  for (PetscInt u = 0; u < updates; ++u) { /* one after the other, as updates one by one add them */
+    dynamics->rate = CkScheduleRate(&dynamics->schedule, dynamics->step++, dynamics->updates);
+    dynamics->time += time > 0 ? time : dynamics->rate;
+  }
+}
+
+/* Several of the chosen member in one go, all in this epoch. */
 static PetscErrorCode UpdateFused(CkDynamics dynamics, PetscInt updates)
 {
-  PetscInt done, n;
+  CkMember *now = dynamics->now;
+  PetscInt  done;
 
   PetscFunctionBeginUser;
-  PetscCall(CkFusedPathRun(dynamics->fused, dynamics, updates, dynamics->order + dynamics->position,
-                           &dynamics->loss_sum, &dynamics->correct, &done));
-  for (PetscInt u = 0; u < done; ++u) { /* one after the other, as updates one by one add them */
-    dynamics->rate = CkScheduleRate(&dynamics->schedule, dynamics->step++, dynamics->updates);
-    dynamics->time += dynamics->rate;
-  }
-  n = (PetscInt)PetscMin((PetscInt64)done * dynamics->batch, dynamics->N - dynamics->position);
-  dynamics->seen += n;
-  dynamics->position += n;
+  PetscCall(CkFusedPathRun(dynamics->fused, dynamics, updates, now->order + dynamics->position, &now->loss_sum,
+                           &now->correct, &done));
+  now->seen += CountSamples(dynamics, done);
+  if (done < updates) CountUpdates(dynamics, done, 0); /* for the message */
   PetscCall(CkFusedPathCheck(dynamics->fused, dynamics));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkDynamicsAdvance(CkDynamics dynamics, PetscInt stop)
 {
-  const double start = MPI_Wtime();
+  const PetscBool fused = (PetscBool)(dynamics->fused && CkFusedPathTaken(dynamics->fused));
+  const PetscInt  updates = fused ? stop - dynamics->step : 1;
+  const double    start = MPI_Wtime();
+  double          time = 0;
 
   PetscFunctionBeginUser;
-  if (dynamics->position == 0) PetscCall(BeginEpoch(dynamics));
-  if (dynamics->fused && CkFusedPathTaken(dynamics->fused)) PetscCall(UpdateFused(dynamics, stop - dynamics->step));
-  else PetscCall(UpdateOnce(dynamics));
-  PetscCall(CkDynamicsPublish(dynamics, dynamics->x));
+  for (PetscInt m = 0; m < dynamics->nmembers; ++m) {
+    PetscCall(CkDynamicsSelect(dynamics, m));
+    PetscCall(BeginEpoch(dynamics));
+    if (fused) PetscCall(UpdateFused(dynamics, updates));
+    else PetscCall(UpdateOnce(dynamics, &time));
+    PetscCall(CkDynamicsPublish(dynamics, dynamics->x));
+  }
+  CountUpdates(dynamics, updates, time);
+  if (dynamics->type->meets && dynamics->type->meets(dynamics)) PetscCall(CkDynamicsMeet(dynamics));
   dynamics->seconds += MPI_Wtime() - start;
   if (dynamics->position == dynamics->N) PetscCall(EndEpoch(dynamics));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -363,11 +449,15 @@ PetscErrorCode CkDynamicsGetTime(CkDynamics dynamics, double *time)
 PetscErrorCode CkDynamicsGetCost(CkDynamics dynamics, double *vectors, double *samples)
 {
   const CkDynamicsType *type = dynamics->type;
+  PetscInt              R;
 
   PetscFunctionBeginUser;
   PetscCheck(dynamics->setup, dynamics->comm, PETSC_ERR_ORDER, "Call CkDynamicsSetUp() first");
-  *vectors = 1 + (double)(type->countvectors ? type->countvectors(dynamics) : type->vectors);
-  *samples = (double)dynamics->N * (type->sampling == CK_SAMPLING_COUNT ? (double)dynamics->updates : 1);
+  PetscCall(CkReplicasGetCounts(dynamics->replicas, &R, NULL, NULL, NULL));
+  *vectors =
+    (double)dynamics->nmembers * (1 + (double)(type->countvectors ? type->countvectors(dynamics) : type->vectors)) +
+    (type->meets ? 1 : 0);
+  *samples = (double)R * (double)dynamics->N * (type->sampling == CK_SAMPLING_COUNT ? (double)dynamics->updates : 1);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -384,13 +474,18 @@ PetscErrorCode CkDynamicsDescribe(CkDynamics dynamics, CkTable rows)
   const char *const samples[] = {"drawn", "whose noise is taken", "in full"};
   const PetscBool   drawn = (PetscBool)(dynamics->type->sampling == CK_SAMPLING_DRAWN);
   char              text[256];
+  PetscInt          R, groups;
 
   PetscFunctionBeginUser;
   PetscCheck(dynamics->setup, dynamics->comm, PETSC_ERR_ORDER, "Call CkDynamicsSetUp() first");
+  PetscCall(CkReplicasGetCounts(dynamics->replicas, &R, NULL, NULL, &groups));
   PetscCall(dynamics->type->view(dynamics, text, sizeof(text)));
-  PetscCall(CkTableRow(rows, "dynamics",
-                       dynamics->mode == CK_TRAINING ? "gradients of training mode" : "gradients of evaluation mode",
-                       "%s: %s", dynamics->type->name, text));
+  PetscCall(CkTableRow(rows, "dynamics", "", "%s in %s mode: %s", dynamics->type->name,
+                       dynamics->mode == CK_TRAINING ? "training" : "evaluation", text));
+  if (R > 1)
+    PetscCall(CkTableRow(rows, "replicas", dynamics->consensus ? "coupled" : "independent",
+                         "%" PetscInt_FMT " in %" PetscInt_FMT " group%s of ranks, %" PetscInt_FMT " in each", R,
+                         groups, groups == 1 ? "" : "s", dynamics->nmembers));
   CkScheduleFormat(&dynamics->schedule, text, sizeof(text));
   PetscCall(CkTableRow(rows, "learning rate", "", "%s", text));
   PetscCall(CkTableRow(rows, "epochs", "",
@@ -414,9 +509,8 @@ PetscErrorCode CkDynamicsDestroy(CkDynamics *dynamics)
   PetscFunctionBeginUser;
   if (!p) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CkFusedPathDestroy(&p->fused));
-  if (p->type) PetscCall(p->type->destroy(p));
-  PetscCall(VecDestroy(&p->x));
-  PetscCall(PetscFree(p->order));
+  PetscCall(CkDynamicsDestroyMembers(p));
+  if (!p->borrowed) PetscCall(CkReplicasDestroy(&p->replicas));
   PetscCall(PetscFree(*dynamics));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

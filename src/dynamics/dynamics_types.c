@@ -4,7 +4,8 @@
 #include <string.h>
 
 static const CkDynamicsType *const types[] = {
-  &CkDynamicsSGD, &CkDynamicsGD, &CkDynamicsSDE, &CkDynamicsSGLD, &CkDynamicsSGDGaussian,
+  &CkDynamicsSGD,         &CkDynamicsGD,         &CkDynamicsSDE,        &CkDynamicsSGLD,
+  &CkDynamicsSGDGaussian, &CkDynamicsEntropySGD, &CkDynamicsElasticSGD, &CkDynamicsParle,
 };
 
 enum { TYPES = sizeof(types) / sizeof(types[0]) };

@@ -100,12 +100,14 @@ static PetscErrorCode CallWatches(CkDynamics dynamics)
 PetscErrorCode CkDynamicsRun(CkDynamics dynamics)
 {
   CkProgress progress;
+  MPI_Comm   all;
   PetscInt   total, stop;
 
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsSetUp(dynamics));
+  PetscCall(CkReplicasGetComms(dynamics->replicas, &all, NULL));
   total = Updates(dynamics);
-  PetscCall(CkProgressCreate(dynamics->comm, "training", "updates", (double)total, &progress));
+  PetscCall(CkProgressCreate(all, "training", "updates", (double)total, &progress));
   if (dynamics->step == 0) PetscCall(CallWatches(dynamics));
   while (dynamics->step < total) {
     PetscCall(CkDynamicsGetNextStop(dynamics, &stop));
@@ -143,16 +145,35 @@ static PetscErrorCode KeepCount(CkKeeper keeper, const char name[], PetscInt64 *
 
 static PetscErrorCode KeepRunning(CkDynamics dynamics, CkKeeper keeper)
 {
-  CkNet    net;
-  PetscInt n;
-  double  *weights, *running;
+  double *weights, *running;
 
   PetscFunctionBeginUser;
   if (!dynamics->state) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CkStateGetNet(dynamics->state, &net));
-  PetscCall(CkNetGetBuffers(net, &n));
   PetscCall(CkStateGetArrays(dynamics->state, &weights, &running));
-  PetscCall(CkKeepArray(keeper, "running_statistics", n, running));
+  PetscCall(CkKeepArray(keeper, "running_statistics", dynamics->buffers, running));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The member that is chosen. */
+static PetscErrorCode KeepMember(CkDynamics dynamics, CkKeeper keeper)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkKeeperSetReplica(keeper, dynamics->replica));
+  PetscCall(CkKeepInt(keeper, "epoch", &dynamics->epoch));
+  PetscCall(CkKeepInt(keeper, "step", &dynamics->step));
+  PetscCall(CkKeepInt(keeper, "position", &dynamics->position));
+  PetscCall(CkKeepReal(keeper, "time", &dynamics->time));
+  PetscCall(KeepSum(keeper, &dynamics->now->loss_sum));
+  PetscCall(KeepCount(keeper, "correct", &dynamics->now->correct));
+  PetscCall(KeepCount(keeper, "seen", &dynamics->now->seen));
+  PetscCall(CkKeepReal(keeper, "seconds", &dynamics->seconds));
+  PetscCall(CkKeepVec(keeper, "weights", dynamics->x));
+  PetscCall(KeepRunning(dynamics, keeper));
+  if (dynamics->consensus) PetscCall(CkKeepVec(keeper, "consensus", dynamics->consensus));
+  if (dynamics->type->keep) PetscCall(dynamics->type->keep(dynamics, keeper));
+  if (!CkKeeperReads(keeper)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkDynamicsPublish(dynamics, dynamics->x));
+  if (dynamics->position > 0) PetscCall(CkDynamicsDrawOrder(dynamics));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -160,19 +181,9 @@ PetscErrorCode CkDynamicsKeep(CkDynamics dynamics, CkKeeper keeper)
 {
   PetscFunctionBeginUser;
   PetscCheck(dynamics->setup, dynamics->comm, PETSC_ERR_ORDER, "Call CkDynamicsSetUp() first");
-  PetscCall(CkKeepInt(keeper, "epoch", &dynamics->epoch));
-  PetscCall(CkKeepInt(keeper, "step", &dynamics->step));
-  PetscCall(CkKeepInt(keeper, "position", &dynamics->position));
-  PetscCall(CkKeepReal(keeper, "time", &dynamics->time));
-  PetscCall(KeepSum(keeper, &dynamics->loss_sum));
-  PetscCall(KeepCount(keeper, "correct", &dynamics->correct));
-  PetscCall(KeepCount(keeper, "seen", &dynamics->seen));
-  PetscCall(CkKeepReal(keeper, "seconds", &dynamics->seconds));
-  PetscCall(CkKeepVec(keeper, "weights", dynamics->x));
-  PetscCall(KeepRunning(dynamics, keeper));
-  if (dynamics->type->keep) PetscCall(dynamics->type->keep(dynamics, keeper));
-  if (!CkKeeperReads(keeper)) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CkDynamicsPublish(dynamics, dynamics->x));
-  if (dynamics->position > 0) PetscCall(CkDynamicsDrawOrder(dynamics));
+  for (PetscInt m = 0; m < dynamics->nmembers; ++m) {
+    PetscCall(CkDynamicsSelect(dynamics, m));
+    PetscCall(KeepMember(dynamics, keeper));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

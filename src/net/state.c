@@ -257,18 +257,28 @@ static PetscErrorCode WriteAttributes(CkState state, CkFile file, PetscInt epoch
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WriteFile(CkState state, CkFile file, PetscInt epoch, PetscInt step)
+static PetscErrorCode WriteFile(CkState state, CkFile file, PetscInt epoch, PetscInt step,
+                                PetscErrorCode (*more)(CkFile, void *), void *context)
 {
   PetscFunctionBeginUser;
   PetscCall(CkFileWriteProvenance(file));
   PetscCall(CkFileCreateGroup(file, "/state"));
   PetscCall(WriteTensors(state, file));
   PetscCall(WriteAttributes(state, file, epoch, step));
+  if (more) PetscCall(more(file, context));
   PetscCall(CkFileCommit(file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkStateWrite(CkState state, const char name[], PetscInt epoch, PetscInt step)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkStateWriteWith(state, name, epoch, step, NULL, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkStateWriteWith(CkState state, const char name[], PetscInt epoch, PetscInt step,
+                                PetscErrorCode (*more)(CkFile, void *), void *context)
 {
   CkFile         file;
   PetscErrorCode ierr;
@@ -276,7 +286,7 @@ PetscErrorCode CkStateWrite(CkState state, const char name[], PetscInt epoch, Pe
   PetscFunctionBeginUser;
   PetscCall(CkStateCheckFinite(state));
   PetscCall(CkFileCreate(state->comm, name, &file));
-  ierr = WriteFile(state, file, epoch, step);
+  ierr = WriteFile(state, file, epoch, step, more, context);
   PetscCall(CkFileDestroy(&file));
   PetscCall(ierr);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -85,6 +85,81 @@ static inline void compare(CkLoss loss, const double expected[], double toleranc
   for (int i = 0; i < D; ++i) assert_close(x[i], expected[i], tolerance, 1);
 }
 
+/* Replicas of dynamics on a quadratic or on least squares. */
+typedef struct {
+  CkReplicas replicas;
+  CkLoss     loss;
+  CkDynamics dynamics;
+  PetscInt   d, mine;
+} Ensemble;
+
+/* Reads the options and makes a loss for the group; to be given its data, then to finish_ensemble(). */
+static inline Ensemble begin_ensemble(MPI_Comm comm, const char options[])
+{
+  Ensemble e = {.d = 0};
+  PetscInt R;
+  MPI_Comm group;
+
+  OK(CkLossRegisterOptions());
+  OK(CkDynamicsRegisterOptions());
+  OK(PetscOptionsClear(NULL));
+  OK(PetscOptionsInsertString(NULL, options));
+  OK(CkOptionsCheck());
+  OK(CkOptionsGetInt("dynamics_replicas", &R, NULL));
+  OK(CkReplicasCreate(comm, R, &e.replicas));
+  OK(CkReplicasGetComms(e.replicas, NULL, &group));
+  OK(CkReplicasGetCounts(e.replicas, NULL, NULL, &e.mine, NULL));
+  OK(CkLossCreate(group, &e.loss));
+  OK(CkLossSetFromOptions(e.loss));
+  return e;
+}
+
+static inline void finish_ensemble(Ensemble *e, const double start[])
+{
+  OK(CkLossSetUp(e->loss));
+  OK(CkLossGetDimension(e->loss, &e->d));
+  set_point(e->loss, start);
+  OK(CkDynamicsCreate(e->loss, NULL, &e->dynamics));
+  OK(CkDynamicsSetReplicas(e->dynamics, e->replicas));
+  OK(CkDynamicsSetFromOptions(e->dynamics));
+  OK(CkDynamicsSetUp(e->dynamics));
+}
+
+/* On the quadratic ensemble above, from x0. */
+static inline Ensemble new_ensemble(MPI_Comm comm, const char options[])
+{
+  double   xi[N * D];
+  Ensemble e = begin_ensemble(comm, options);
+
+  draw_xi(N, xi);
+  OK(CkLossSetQuadratic(e.loss, D, N, H, xi));
+  finish_ensemble(&e, x0);
+  return e;
+}
+
+static inline void free_ensemble(Ensemble *e)
+{
+  destroy(&e->loss, &e->dynamics);
+  OK(CkReplicasDestroy(&e->replicas));
+}
+
+/* x [replicas x d] of all replicas, on every rank. */
+static inline void get_points(Ensemble *e, double x[])
+{
+  double *mine;
+
+  OK(PetscMalloc1(e->mine * e->d, &mine));
+  for (PetscInt m = 0; m < e->mine; ++m) {
+    const double *point;
+
+    OK(CkDynamicsSelectReplica(e->dynamics, m, NULL));
+    OK(CkLossGetPointArray(e->loss, &point));
+    OK(PetscArraycpy(mine + m * e->d, point, e->d));
+  }
+  OK(CkReplicasGather(e->replicas, e->d, mine, x));
+  OK(PetscFree(mine));
+}
+
 /* Dynamics that cannot be made of these options: the message holds both words. */
 #define assert_refused(options, word, other)                                                                           \
   do {                                                                                                                 \

@@ -24,10 +24,12 @@ static inline void set_options(const char a[], const char b[])
   OK(CkOptionsCheck());
 }
 
-static inline void create_network(MPI_Comm comm, Network *n)
+/* replicas NULL: one, on comm */
+static inline void create_replicas(MPI_Comm comm, CkReplicas replicas, Network *n)
 {
   CkShape  shape;
   PetscInt classes;
+  MPI_Comm group = comm;
 
   OK(CkDataCreate(comm, &n->data));
   OK(CkDataSetFromOptions(n->data));
@@ -39,12 +41,19 @@ static inline void create_network(MPI_Comm comm, Network *n)
   OK(CkNetSetUp(n->net));
   OK(CkStateCreate(comm, n->net, &n->state));
   OK(CkStateInitialize(n->state, 3));
-  OK(CkLossCreate(comm, &n->loss));
+  if (replicas) OK(CkReplicasGetComms(replicas, NULL, &group));
+  OK(CkLossCreate(group, &n->loss));
   OK(CkLossSetFromOptions(n->loss));
   OK(CkLossSetNetwork(n->loss, n->net, n->data, n->state));
   OK(CkLossSetUp(n->loss));
   OK(CkDynamicsCreate(n->loss, n->state, &n->dynamics));
+  if (replicas) OK(CkDynamicsSetReplicas(n->dynamics, replicas));
   OK(CkDynamicsSetFromOptions(n->dynamics));
+}
+
+static inline void create_network(MPI_Comm comm, Network *n)
+{
+  create_replicas(comm, NULL, n);
 }
 
 static inline void destroy_network(Network *n)

@@ -15,18 +15,27 @@ static const char *const runs[] = {
   "-dynamics_type sde -dynamics_refresh 4",
 };
 
-static void keep(CkDynamics dynamics, MPI_Comm comm, PetscBool reads)
+static void keep_replicas(CkDynamics dynamics, CkReplicas replicas, MPI_Comm comm, PetscBool reads)
 {
   CkFile   file;
   CkKeeper keeper;
+  MPI_Comm group = comm;
+  PetscInt R = 1;
 
+  if (replicas) OK(CkReplicasGetComms(replicas, NULL, &group));
+  if (replicas) OK(CkReplicasGetCounts(replicas, &R, NULL, NULL, NULL));
   if (reads) OK(CkFileOpen(comm, Path("kept.h5"), &file));
   else OK(CkFileCreate(comm, Path("kept.h5"), &file));
-  OK(CkKeeperCreate(file, reads, comm, 1, &keeper));
+  OK(CkKeeperCreate(file, reads, group, R, &keeper));
   OK(CkDynamicsKeep(dynamics, keeper));
   OK(CkKeeperDestroy(&keeper));
   if (!reads) OK(CkFileCommit(file));
   OK(CkFileDestroy(&file));
+}
+
+static void keep(CkDynamics dynamics, MPI_Comm comm, PetscBool reads)
+{
+  keep_replicas(dynamics, NULL, comm, reads);
 }
 
 /* Sum of what is reported, and how often. */
@@ -101,6 +110,44 @@ static void the_bits_are_those_of_the_uninterrupted_run(void **state)
       destroy(&loss, &dynamics);
       check(PETSC_COMM_WORLD, options, before, expected, &whole, &half);
       check(PETSC_COMM_SELF, options, before, expected, &whole, &half);
+    }
+  }
+}
+
+/* All replicas of a run, on all ranks and on one, within a round of inner updates and at its end. */
+static void replicas_go_on(void **state)
+{
+  static const char *const types[] = {
+    "sgd -dynamics_momentum 0.9", "elastic_sgd -dynamics_momentum 0.9 -dynamics_elasticity 0.2",
+    "entropy_sgd -dynamics_inner 3 -dynamics_scope 0.2 -dynamics_inner_noise 0.1 -dynamics_outer_momentum 0.5",
+    "parle -dynamics_inner 3 -dynamics_scope 0.2 -dynamics_outer_momentum 0.5 -dynamics_scoping 0.5"};
+
+  (void)state;
+  for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); ++t) {
+    for (PetscInt before = 5; before <= 6; ++before) {
+      char     options[256];
+      double   expected[6 * D], found[6 * D];
+      Ensemble e;
+
+      snprintf(options, sizeof(options),
+               "-dynamics_rate 0.02 -dynamics_epochs 5 -dynamics_batch 4 -dynamics_replicas 6 -dynamics_type %s",
+               types[t]);
+      e = new_ensemble(PETSC_COMM_WORLD, options);
+      for (PetscInt i = 0; i < before; ++i) OK(CkDynamicsStep(e.dynamics));
+      keep_replicas(e.dynamics, e.replicas, PETSC_COMM_WORLD, PETSC_FALSE);
+      for (PetscInt i = before; i < 12; ++i) OK(CkDynamicsStep(e.dynamics));
+      get_points(&e, expected);
+      free_ensemble(&e);
+      for (int alone = 0; alone < 2; ++alone) {
+        const MPI_Comm comm = alone ? PETSC_COMM_SELF : PETSC_COMM_WORLD;
+
+        e = new_ensemble(comm, options);
+        keep_replicas(e.dynamics, e.replicas, comm, PETSC_TRUE);
+        for (PetscInt i = before; i < 12; ++i) OK(CkDynamicsStep(e.dynamics));
+        get_points(&e, found);
+        assert_on_all_ranks(memcmp(found, expected, sizeof(found)) == 0);
+        free_ensemble(&e);
+      }
     }
   }
 }
@@ -202,10 +249,10 @@ static int RemoveFolder(void **state)
 
 int main(int argc, char **argv)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(the_bits_are_those_of_the_uninterrupted_run),
-                                     cmocka_unit_test(networks_go_on_with_their_statistics),
-                                     cmocka_unit_test(watches_are_called_at_their_steps)};
-  int                     rank, failed, worst;
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(the_bits_are_those_of_the_uninterrupted_run), cmocka_unit_test(replicas_go_on),
+    cmocka_unit_test(networks_go_on_with_their_statistics), cmocka_unit_test(watches_are_called_at_their_steps)};
+  int rank, failed, worst;
 
   OK(PetscInitialize(&argc, &argv, NULL, NULL));
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);

@@ -13,7 +13,7 @@ declare -A headers=(
   [noise]="diffusion"
   [spectrum]="spectrum"
   [trajectory]="trajectory analysis"
-  [dynamics]="dynamics"
+  [dynamics]="dynamics replicas"
   [command]="command"
 )
 declare -A level

@@ -379,15 +379,19 @@ static void CountUpdates(CkDynamics dynamics, PetscInt updates, double time)
 /* Several of the chosen member in one go, all in this epoch. */
 static PetscErrorCode UpdateFused(CkDynamics dynamics, PetscInt updates)
 {
-  CkMember *now = dynamics->now;
-  PetscInt  done;
+  CkMember  *now = dynamics->now;
+  CkFusedRun run = {.index = now->order + dynamics->position, .loss = now->loss_sum, .correct = now->correct};
 
   PetscFunctionBeginUser;
-  PetscCall(CkFusedPathRun(dynamics->fused, dynamics, updates, now->order + dynamics->position, &now->loss_sum,
-                           &now->correct, &done));
-  now->seen += CountSamples(dynamics, done);
-  if (done < updates) CountUpdates(dynamics, done, 0); /* for the message */
-  PetscCall(CkFusedPathCheck(dynamics->fused, dynamics));
+  PetscCall(CkFusedPathRun(dynamics->fused, dynamics, updates, &run));
+  now->loss_sum = run.loss;
+  now->correct = run.correct;
+  now->seen += CountSamples(dynamics, run.updates);
+  if (run.bad >= 0) CountUpdates(dynamics, run.updates, 0); /* for the message */
+  CkCheckAll(dynamics->comm, run.bad < 0, PETSC_ERR_FP,
+             "the loss of sample %" PetscInt_FMT " is %g in training (epoch %" PetscInt_FMT ", step %" PetscInt_FMT
+             "): if training diverges, lower the learning rate; else look at the data",
+             run.bad, CkPlainNan(run.value), dynamics->epoch, dynamics->step);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,7 +1,6 @@
 /* fusedpath.c: whether updates are fused, and the way of their state from and to the dynamics. */
 #include "fusedpath.h"
 #include <clarkia/error.h>
-#include <clarkia/fused.h>
 #include <clarkia/options.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,8 +16,6 @@ struct _p_CkFusedPath {
   VecScatter gather;
   Vec        x, v; /* all entries, on every rank */
   double    *rates;
-  PetscInt   bad; /* sample whose loss was not finite; -1: none */
-  double     value;
 };
 
 static PetscErrorCode Refuse(CkFusedPath path, const char format[], ...)
@@ -188,9 +185,11 @@ static PetscErrorCode Deal(MPI_Comm comm, PetscInt d, double all[], Vec part)
 {
   PetscScalar *mine;
   PetscInt     first, end;
+  PetscMPIInt  count;
 
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Bcast(all, (PetscMPIInt)d, MPI_DOUBLE, 0, comm));
+  PetscCall(PetscMPIIntCast(d, &count));
+  PetscCallMPI(MPI_Bcast(all, count, MPI_DOUBLE, 0, comm));
   PetscCall(VecGetOwnershipRange(part, &first, &end));
   PetscCall(VecGetArrayWrite(part, &mine));
   PetscCall(PetscArraycpy(mine, all + first, end - first));
@@ -201,9 +200,10 @@ static PetscErrorCode Deal(MPI_Comm comm, PetscInt d, double all[], Vec part)
 /* What rank 0 tells the others of a run. */
 enum { UPDATES, BAD, VALUE, LOSS, LOSS_REST, CORRECT, REPORT };
 
-static PetscErrorCode Compute(CkFusedPath path, CkDynamics dynamics, CkFusedRun *run, double report[REPORT])
+static PetscErrorCode Compute(CkFusedPath path, CkDynamics dynamics, CkFusedRun *run)
 {
   PetscMPIInt rank;
+  double      report[REPORT];
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(dynamics->comm, &rank));
@@ -217,11 +217,16 @@ static PetscErrorCode Compute(CkFusedPath path, CkDynamics dynamics, CkFusedRun 
     report[CORRECT] = (double)run->correct;
   }
   PetscCallMPI(MPI_Bcast(report, REPORT, MPI_DOUBLE, 0, dynamics->comm));
+  run->updates = (PetscInt)report[UPDATES];
+  run->bad = (PetscInt)report[BAD];
+  run->value = report[VALUE];
+  run->loss = (long double)report[LOSS] + (long double)report[LOSS_REST];
+  run->correct = (PetscInt64)report[CORRECT];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Between the dynamics and the run; the state's running statistics are moved in place. */
-static PetscErrorCode Exchange(CkFusedPath path, CkDynamics dynamics, Vec v, CkFusedRun *run, double report[REPORT])
+static PetscErrorCode Exchange(CkFusedPath path, CkDynamics dynamics, Vec v, CkFusedRun *run)
 {
   CkNet    net;
   PetscInt buffers;
@@ -235,7 +240,7 @@ static PetscErrorCode Exchange(CkFusedPath path, CkDynamics dynamics, Vec v, CkF
   PetscCall(Gather(path, v, path->v));
   PetscCall(VecGetArray(path->x, &run->x));
   PetscCall(VecGetArray(path->v, &run->v));
-  PetscCall(Compute(path, dynamics, run, report));
+  PetscCall(Compute(path, dynamics, run));
   PetscCall(Deal(dynamics->comm, dynamics->d, run->x, dynamics->x));
   PetscCall(Deal(dynamics->comm, dynamics->d, run->v, v));
   PetscCallMPI(MPI_Bcast(run->running, (PetscMPIInt)buffers, MPI_DOUBLE, 0, dynamics->comm));
@@ -244,40 +249,23 @@ static PetscErrorCode Exchange(CkFusedPath path, CkDynamics dynamics, Vec v, CkF
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkFusedPathRun(CkFusedPath path, CkDynamics dynamics, PetscInt updates, const PetscInt order[],
-                              long double *loss, PetscInt64 *correct, PetscInt *done)
+PetscErrorCode CkFusedPathRun(CkFusedPath path, CkDynamics dynamics, PetscInt updates, CkFusedRun *run)
 {
   const CkMomentum *momentum;
   Vec               v;
-  CkFusedRun        run = {
-           .batch = dynamics->batch, .index = order, .bn_momentum = dynamics->bn_momentum, .loss = *loss, .correct = *correct};
-  double report[REPORT];
 
   PetscFunctionBeginUser;
   PetscCall(Prepare(path, dynamics));
   PetscCall(dynamics->type->getmomentum(dynamics, &momentum, &v));
-  run.n = (PetscInt)PetscMin((PetscInt64)updates * dynamics->batch, dynamics->N - dynamics->position);
-  run.rates = path->rates;
-  run.momentum = momentum->momentum;
-  run.l2 = momentum->l2;
-  run.nesterov = momentum->nesterov;
+  run->batch = dynamics->batch;
+  run->n = (PetscInt)PetscMin((PetscInt64)updates * dynamics->batch, dynamics->N - dynamics->position);
+  run->rates = path->rates;
+  run->momentum = momentum->momentum;
+  run->l2 = momentum->l2;
+  run->nesterov = momentum->nesterov;
+  run->bn_momentum = dynamics->bn_momentum;
   for (PetscInt u = 0; u < updates; ++u)
     path->rates[u] = CkScheduleRate(&dynamics->schedule, dynamics->step + u, dynamics->updates);
-  PetscCall(Exchange(path, dynamics, v, &run, report));
-  path->bad = (PetscInt)report[BAD];
-  path->value = report[VALUE];
-  *loss = (long double)report[LOSS] + (long double)report[LOSS_REST];
-  *correct = (PetscInt64)report[CORRECT];
-  *done = (PetscInt)report[UPDATES];
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CkFusedPathCheck(CkFusedPath path, CkDynamics dynamics)
-{
-  PetscFunctionBeginUser;
-  CkCheckAll(dynamics->comm, path->bad < 0, PETSC_ERR_FP,
-             "the loss of sample %" PetscInt_FMT " is %g in training (epoch %" PetscInt_FMT ", step %" PetscInt_FMT
-             "): if training diverges, lower the learning rate; else look at the data",
-             path->bad, CkPlainNan(path->value), dynamics->epoch, dynamics->step);
+  PetscCall(Exchange(path, dynamics, v, run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

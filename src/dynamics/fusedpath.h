@@ -1,5 +1,6 @@
 #pragma once
 #include "dynamicsimpl.h"
+#include <clarkia/fused.h>
 
 /*
   fusedpath.h: the updates of small dense nets many at a time (include/clarkia/fused.h). The process is the same,
@@ -21,10 +22,7 @@ PetscBool      CkFusedPathTaken(CkFusedPath path);
 double CkFusedPathMemory(CkFusedPath path);
 /* Why not; "" where it is taken. */
 const char *CkFusedPathReason(CkFusedPath path);
-/* `updates` updates within this epoch on samples order[0], order[1], .. : moves dynamics->x, the type's momentum and
-   the state's running statistics; adds to loss and correct what the updates have met, sample by sample. How updates are
-   dealt out over calls changes no bit. done: fewer than asked for where the next one meets a loss that is not finite;
-   then CkFusedPathCheck() is the user error that names it, after the caller has counted what is done. Collective. */
-PetscErrorCode CkFusedPathRun(CkFusedPath path, CkDynamics dynamics, PetscInt updates, const PetscInt order[],
-                              long double *loss, PetscInt64 *correct, PetscInt *done);
-PetscErrorCode CkFusedPathCheck(CkFusedPath path, CkDynamics dynamics);
+/* `updates` updates within this epoch on samples run->index[0], [1], .. : moves dynamics->x, the type's momentum and
+   the state's running statistics, adds to run->loss and correct; sets run->n, updates, bad and value as
+   CkFusedUpdate(), the same on all ranks. How updates are dealt out over calls changes no bit. Collective. */
+PetscErrorCode CkFusedPathRun(CkFusedPath path, CkDynamics dynamics, PetscInt updates, CkFusedRun *run);

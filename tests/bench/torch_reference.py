@@ -3,7 +3,7 @@
 
 Tasks: values (forward and loss), per-sample gradients (functorch vmap of grad), D v (forward-mode product, then a
 weighted gradient: JVP + VJP, the cheapest way to apply the diffusion matrix once), a training step (batch 128, SGD with
-momentum). Random weights, random data in memory, evaluation mode except for training. Needs Debian's python3-torch;
+momentum); with --epoch N also a training epoch: N samples in memory, shuffled, batches of 128 taken from them. Random weights, random data in memory, evaluation mode except for training. Needs Debian's python3-torch;
 run it with /usr/bin/python3. `clarkia bench` sets its own figures beside these.
 """
 import argparse
@@ -22,6 +22,11 @@ def small_lenet():
         nn.Conv2d(1, 8, 5), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3),
         nn.Conv2d(8, 16, 5), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def tiny_fc():
+    """tiny-fc: 917 weights for 49 inputs and 5 classes."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(49, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5))
 
 
 class Block(nn.Module):
@@ -52,8 +57,8 @@ def resnet(depth):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
-NETS = {"small-lenet": (small_lenet, (1, 28, 28)), "resnet-20": (lambda: resnet(20), (3, 32, 32)),
-        "resnet-110": (lambda: resnet(110), (3, 32, 32))}
+NETS = {"small-lenet": (small_lenet, (1, 28, 28), 10), "tiny-fc": (tiny_fc, (1, 7, 7), 5),
+        "resnet-20": (lambda: resnet(20), (3, 32, 32), 10), "resnet-110": (lambda: resnet(110), (3, 32, 32), 10)}
 
 
 def best(work, samples, seconds):
@@ -114,6 +119,19 @@ def training_task(net, data, labels):
     return work
 
 
+def epoch_task(net, data, labels):
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
+
+    def work():
+        order = torch.randperm(len(data))
+        for first in range(0, len(data), 128):
+            batch = order[first:first + 128]
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(net(data[batch]), labels[batch]).backward()
+            optimizer.step()
+    return work
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
@@ -121,21 +139,26 @@ def main():
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128, 256, 512, 1024])
     parser.add_argument("--net", choices=NETS, default="small-lenet")
     parser.add_argument("--tasks", nargs="+", help="some of the tasks only")
+    parser.add_argument("--epoch", type=int, metavar="N", help="also time a training epoch over N samples")
     options = parser.parse_args()
-    make, shape = NETS[options.net]
+    make, shape, classes = NETS[options.net]
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     result = {"torch": torch.__version__, "threads": options.threads, "network": options.net}
     tasks = {"values": values_task, "per_sample_gradients": rows_task, "diffusion_product": diffusion_task,
              "training_step": training_task}
+    batches = dict.fromkeys(tasks, options.batches)
+    batches["training_step"] = [128]
+    if options.epoch:
+        tasks["training_epoch"], batches["training_epoch"] = epoch_task, [options.epoch]
     for name, task in tasks.items():
         if options.tasks and name not in options.tasks:
             continue
         timings = {}
-        for batch in [128] if name == "training_step" else options.batches:
+        for batch in batches[name]:
             net = make()
-            net.train(name == "training_step")
-            data, labels = torch.randn(batch, *shape), torch.randint(10, (batch,))
+            net.train(name.startswith("training"))
+            data, labels = torch.randn(batch, *shape), torch.randint(classes, (batch,))
             timings[batch] = best(task(net, data, labels), batch, options.seconds)
         batch = min(timings, key=timings.get)
         result[name] = {"seconds_per_sample": timings[batch], "batch": batch, "by_batch": timings}

@@ -58,3 +58,8 @@ typedef struct {
 
 /* The updates, one after the other. */
 PetscErrorCode CkFusedUpdate(CkFused fused, CkFusedRun *run);
+
+/* In evaluation mode over all N samples: loss, the mean of f_k (NaN where one is not finite; then g means nothing),
+   right predictions, and g [d] = (1/N) sum_k g_k. x [d] and running [buffers] are read. */
+PetscErrorCode CkFusedEvaluate(CkFused fused, double x[], const double running[], double *loss, PetscInt64 *correct,
+                               double g[]);

@@ -269,6 +269,55 @@ static void calls_can_be_cut_anywhere(void **state)
   OK(CkNetDestroy(&net));
 }
 
+/* Loss, predictions and gradient of all samples in evaluation mode: means of the reference engine's values and rows. */
+static void evaluation_is_that_of_the_reference(void **state)
+{
+  enum { N = 77 };
+  const CkFusedKernels *tables[3];
+  const size_t          ntables = Tables(tables);
+
+  (void)state;
+  for (int t = 0; t < NETS; ++t) {
+    CkNet       net = NewTestNet(&nets[t], t % 2 ? CK_HEAD_MSE : CK_HEAD_CROSS_ENTROPY);
+    TestSamples s = NewSamples(net, 9, N);
+    Point       p = NewStart(net);
+    CkEngine    engine;
+    double     *rows, *mean, *g, values[N], loss = 0, f;
+    int         correct[N];
+    PetscInt64  all = 0, right;
+
+    OK(PetscMalloc3((size_t)N * (size_t)p.d, &rows, p.d, &mean, p.d, &g));
+    OK(PetscArrayzero(mean, p.d));
+    OK(CkEngineCreate(net, &engine));
+    OK(CkEngineSetType(engine, "reference"));
+    OK(CkEngineSetTile(engine, N));
+    OK(CkEngineSetUp(engine));
+    OK(CkEngineSetPoint(engine, p.x, p.running));
+    OK(CkEngineLoad(engine, N, s.features, s.labels, values, correct));
+    OK(CkEngineRows(engine, CK_FLOAT64, rows, (size_t)p.d));
+    for (PetscInt k = 0; k < N; ++k) {
+      for (PetscInt i = 0; i < p.d; ++i) mean[i] += rows[k * p.d + i] / N;
+      loss += values[k] / N;
+      all += correct[k];
+    }
+    for (size_t k = 0; k < ntables; ++k)
+      for (PetscInt batch = 7; batch <= 98; batch += 91) {
+        CkFused fused = NewFused(tables[k], net, batch, &s);
+
+        OK(CkFusedEvaluate(fused, p.x, p.running, &f, &right, g));
+        assert_close(f, loss, ROUNDING, loss);
+        assert_true(right == all);
+        assert_close(Norm2(p.d, g, mean), 0, ROUNDING, Norm2(p.d, mean, NULL));
+        OK(CkFusedDestroy(&fused));
+      }
+    OK(CkEngineDestroy(&engine));
+    OK(PetscFree3(rows, mean, g));
+    FreePoint(&p);
+    FreeSamples(&s);
+    OK(CkNetDestroy(&net));
+  }
+}
+
 /* A sample whose loss is not finite stops the run before its update; the state is that of the updates before it. */
 static void a_bad_loss_stops_the_run(void **state)
 {
@@ -457,13 +506,10 @@ static void other_nets_are_refused_with_a_reason(void **state)
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(updates_follow_the_formulas),
-    cmocka_unit_test(calls_can_be_cut_anywhere),
-    cmocka_unit_test(a_bad_loss_stops_the_run),
-    cmocka_unit_test(subnormal_numbers_become_zero),
-    cmocka_unit_test(heads_agree),
-    cmocka_unit_test(losses_keep_their_digits),
-    cmocka_unit_test(other_nets_are_refused_with_a_reason),
+    cmocka_unit_test(updates_follow_the_formulas),   cmocka_unit_test(calls_can_be_cut_anywhere),
+    cmocka_unit_test(a_bad_loss_stops_the_run),      cmocka_unit_test(evaluation_is_that_of_the_reference),
+    cmocka_unit_test(subnormal_numbers_become_zero), cmocka_unit_test(heads_agree),
+    cmocka_unit_test(losses_keep_their_digits),      cmocka_unit_test(other_nets_are_refused_with_a_reason),
   };
   int failed;
 

@@ -136,18 +136,11 @@ static void CopyState(CkFused f, PetscBool in, double *net, double *state)
   }
 }
 
-static void Import(CkFused f, const CkFusedRun *run)
+static void SetPoint(CkFused f, double x[])
 {
-  CopyState(f, PETSC_TRUE, run->x, f->x);
-  CopyState(f, PETSC_TRUE, run->v, f->v);
+  CopyState(f, PETSC_TRUE, x, f->x);
   for (size_t i = 0; i < f->length; ++i) f->w[i] = (float)f->x[i];
   CkFusedTranspose(f);
-}
-
-static void Export(CkFused f, const CkFusedRun *run)
-{
-  CopyState(f, PETSC_FALSE, run->x, f->x);
-  CopyState(f, PETSC_FALSE, run->v, f->v);
 }
 
 static void Prefetch(CkFused f, PetscInt n, const PetscInt index[])
@@ -164,7 +157,10 @@ static void Prefetch(CkFused f, PetscInt n, const PetscInt index[])
 static void Gather(CkFused f, PetscInt n, const PetscInt index[])
 {
   f->kernels->gather((size_t)n, f->stages[0].ldi, index, f->features, f->samples);
-  for (PetscInt k = 0; k < n; ++k) f->targets[k] = f->labels[index[k]];
+  for (PetscInt k = 0; k < n; ++k) f->chosen[k] = f->labels[index[k]];
+  f->mode = CK_TRAINING;
+  f->input = f->samples;
+  f->targets = f->chosen;
 }
 
 /* r <- (1 - m) r + m (mean or unbiased variance of the batch) */
@@ -202,7 +198,7 @@ static PetscBool Update(CkFused f, PetscInt n, const PetscInt index[], CkFusedRu
   PetscInt correct;
 
   Gather(f, n, index);
-  if (!CkFusedGradient(f, (size_t)n, &loss, &correct)) {
+  if (!CkFusedGradient(f, (size_t)n, 1 / (double)n, &loss, &correct)) {
     ReportBad(f, n, index, run);
     return PETSC_FALSE;
   }
@@ -250,15 +246,67 @@ PetscErrorCode CkFusedUpdate(CkFused f, CkFusedRun *run)
   run->updates = 0;
   run->bad = -1;
   mode = FlushSubnormals();
-  Import(f, run);
+  SetPoint(f, run->x);
+  CopyState(f, PETSC_TRUE, run->v, f->v);
   for (PetscInt k = 0; k < run->n; k += run->batch) {
     const PetscInt n = PetscMin(run->batch, run->n - k), next = PetscMin(run->batch, run->n - k - n);
 
     Prefetch(f, next, run->index + k + n);
     if (!Update(f, n, run->index + k, run)) break;
   }
-  Export(f, run);
+  CopyState(f, PETSC_FALSE, run->x, f->x);
+  CopyState(f, PETSC_FALSE, run->v, f->v);
   RestoreMode(mode);
   PetscCall(PetscLogFlops(3 * f->flops * (double)run->n));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Evaluation mode: mean and variance of the stages are the running ones. */
+static void SetStatistics(CkFused f, const double running[])
+{
+  for (PetscInt i = 0; i < f->nstages; ++i) {
+    const CkFusedStage *s = &f->stages[i];
+
+    if (!s->norm) continue;
+    memcpy(s->mean, running + s->net_mean, s->out * sizeof(double));
+    memcpy(s->variance, running + s->net_variance, s->out * sizeof(double));
+  }
+}
+
+/* Sums over all samples, from f->total = 0 on; false: a loss is not finite. */
+static PetscBool Sweep(CkFused f, double *loss, PetscInt64 *correct)
+{
+  f->mode = CK_EVALUATION;
+  for (size_t k = 0; k < f->N; k += f->rows) {
+    const size_t n = PetscMin(f->rows, f->N - k);
+    double       sum;
+    PetscInt     right;
+
+    f->input = f->features + k * f->stages[0].ldi;
+    f->targets = f->labels + k;
+    if (!CkFusedGradient(f, n, 1 / (double)f->N, &sum, &right)) return PETSC_FALSE;
+    for (size_t i = 0; i < f->length; ++i) f->total[i] += f->g[i];
+    *loss += sum;
+    *correct += right;
+  }
+  return PETSC_TRUE;
+}
+
+PetscErrorCode CkFusedEvaluate(CkFused f, double x[], const double running[], double *loss, PetscInt64 *correct,
+                               double g[])
+{
+  const unsigned mode = FlushSubnormals();
+
+  PetscFunctionBeginUser;
+  *loss = 0;
+  *correct = 0;
+  memset(f->total, 0, f->length * sizeof(double));
+  SetPoint(f, x);
+  SetStatistics(f, running);
+  if (Sweep(f, loss, correct)) *loss /= (double)f->N;
+  else *loss = NAN;
+  CopyState(f, PETSC_FALSE, g, f->total);
+  RestoreMode(mode);
+  PetscCall(PetscLogFlops(3 * f->flops * (double)f->N));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

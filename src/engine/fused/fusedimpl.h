@@ -1,5 +1,6 @@
 #pragma once
 #include "kernels.h"
+#include <clarkia/batch.h>
 #include <clarkia/fused.h>
 
 /*
@@ -41,12 +42,18 @@ struct _p_CkFused {
   int32_t *labels;   /* [N] */
 
   double  *x, *v, *g; /* [length] */
+  double  *total;     /* [length] sum of gradients */
   float   *w;         /* [length] x in float32 */
-  float   *samples;   /* [rows x ldi] the batch */
-  int32_t *targets;   /* [rows] its labels */
+  float   *samples;   /* [rows x ldi] */
+  int32_t *chosen;    /* [rows] their labels */
   double  *values;    /* [rows] its losses */
   double  *head_work;
   void    *memory; /* all of the above but the stages */
+
+  /* The batch that is computed: [n x ldi], [n]. */
+  CkMode         mode; /* evaluation: mean and variance of the stages are given */
+  const float   *input;
+  const int32_t *targets;
 };
 
 /* CkFusedCreate() with these kernels. */
@@ -61,8 +68,8 @@ PetscErrorCode CkFusedFindStages(CkNet net, size_t lanes, PetscInt *n, CkFusedSt
 double         CkFusedPlan(CkFused fused);
 PetscErrorCode CkFusedAllocate(CkFused fused);
 
-/* step.c: forward, backward and gradient of the n samples in fused->samples; loss: sum; false: one is not finite, and
-   fused->g is not to be used. Batch-norm statistics go to the stages. */
-PetscBool CkFusedGradient(CkFused fused, size_t n, double *loss, PetscInt *correct);
+/* step.c: fused->g = scale times the sum of the gradients of the n samples of the batch; loss: sum of their losses;
+   false: one is not finite, and fused->g is not to be used. In training mode batch statistics go to the stages. */
+PetscBool CkFusedGradient(CkFused fused, size_t n, double scale, double *loss, PetscInt *correct);
 /* The transposed copies follow fused->w. */
 void CkFusedTranspose(CkFused fused);

@@ -16,20 +16,24 @@ void CkFusedTranspose(CkFused f)
   }
 }
 
-/* y = gamma (x - mean)/sqrt(variance + epsilon) + beta with the batch's own mean and variance. */
+static void BatchStatistics(CkFused f, const CkFusedStage *s, size_t n)
+{
+  f->kernels->moments(n, s->ldo, s->before, s->before, s->first, s->second);
+  for (size_t u = 0; u < s->out; ++u) {
+    s->mean[u] = s->first[u] / (double)n;
+    s->variance[u] = s->second[u] / (double)n - s->mean[u] * s->mean[u];
+    if (s->variance[u] < 0) s->variance[u] = 0; /* by rounding; a NaN stays */
+  }
+}
+
+/* y = gamma (x - mean)/sqrt(variance + epsilon) + beta, with the batch's own mean and variance or given ones. */
 static void NormForward(CkFused f, const CkFusedStage *s, size_t n)
 {
   const double *gamma = f->x + s->scale, *beta = f->x + s->shift;
 
-  f->kernels->moments(n, s->ldo, s->before, s->before, s->first, s->second);
+  if (f->mode == CK_TRAINING) BatchStatistics(f, s, n);
   for (size_t u = 0; u < s->out; ++u) {
-    double variance;
-
-    s->mean[u] = s->first[u] / (double)n;
-    variance = s->second[u] / (double)n - s->mean[u] * s->mean[u];
-    if (variance < 0) variance = 0; /* by rounding; a NaN stays */
-    s->variance[u] = variance;
-    s->inverse[u] = 1 / sqrt(variance + s->epsilon);
+    s->inverse[u] = 1 / sqrt(s->variance[u] + s->epsilon);
     s->factor[u] = (float)(gamma[u] * s->inverse[u]);
     s->add[u] = (float)(beta[u] - s->mean[u] * gamma[u] * s->inverse[u]);
   }
@@ -38,7 +42,7 @@ static void NormForward(CkFused f, const CkFusedStage *s, size_t n)
 
 static void Forward(CkFused f, size_t n)
 {
-  const float *x = f->samples;
+  const float *x = f->input;
 
   for (PetscInt i = 0; i < f->nstages; ++i) {
     const CkFusedStage *s = &f->stages[i];
@@ -50,7 +54,8 @@ static void Forward(CkFused f, size_t n)
   }
 }
 
-/* delta = gamma r (e - mean(e) - xhat mean(e xhat)), xhat = (x - mean) r, as a sum of multiples of e, x and 1. */
+/* delta = gamma r (e - mean(e) - xhat mean(e xhat)), xhat = (x - mean) r, as a sum of multiples of e, x and 1; in
+   evaluation mode gamma r e. */
 static void NormBackward(CkFused f, const CkFusedStage *s, size_t n)
 {
   const double *gamma = f->x + s->scale;
@@ -59,13 +64,14 @@ static void NormBackward(CkFused f, const CkFusedStage *s, size_t n)
   f->kernels->moments(n, s->ldo, s->delta, s->before, s->first, s->second);
   for (size_t u = 0; u < s->out; ++u) {
     const double centred = (s->second[u] - s->mean[u] * s->first[u]) * s->inverse[u];
-    const double factor = gamma[u] * s->inverse[u], slope = -factor * s->inverse[u] * centred / (double)n;
+    const double factor = gamma[u] * s->inverse[u], share = f->mode == CK_TRAINING ? 1 / (double)n : 0;
+    const double slope = -factor * s->inverse[u] * centred * share;
 
     beta_gradient[u] = s->first[u];
     gamma_gradient[u] = centred;
     s->factor[u] = (float)factor;
     s->slope[u] = (float)slope;
-    s->add[u] = (float)(-factor * s->first[u] / (double)n - s->mean[u] * slope);
+    s->add[u] = (float)(-factor * s->first[u] * share - s->mean[u] * slope);
   }
   f->kernels->affine2(n, s->ldo, s->factor, s->delta, s->slope, s->before, s->add, s->delta);
 }
@@ -76,7 +82,7 @@ static void Backward(CkFused f, size_t n)
 
   for (PetscInt i = f->nstages - 1; i >= 0; --i) {
     const CkFusedStage *s = &f->stages[i];
-    const float        *x = i > 0 ? s[-1].after : f->samples;
+    const float        *x = i > 0 ? s[-1].after : f->input;
 
     if (s->relu) k->relu_back(n * s->ldo, s->after, s->delta);
     if (s->norm) NormBackward(f, s, n);
@@ -87,7 +93,7 @@ static void Backward(CkFused f, size_t n)
   }
 }
 
-PetscBool CkFusedGradient(CkFused f, size_t n, double *loss, PetscInt *correct)
+PetscBool CkFusedGradient(CkFused f, size_t n, double scale, double *loss, PetscInt *correct)
 {
   const CkFusedStage *last = &f->stages[f->nstages - 1];
   const CkFusedHead   head = {.head = f->head,
@@ -96,7 +102,7 @@ PetscBool CkFusedGradient(CkFused f, size_t n, double *loss, PetscInt *correct)
                               .ld = last->ldo,
                               .logits = last->after,
                               .labels = f->targets,
-                              .scale = 1 / (double)n,
+                              .scale = scale,
                               .values = f->values,
                               .delta = last->delta,
                               .work = f->head_work};

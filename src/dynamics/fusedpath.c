@@ -2,6 +2,7 @@
 #include "fusedpath.h"
 #include <clarkia/error.h>
 #include <clarkia/options.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -267,5 +268,43 @@ PetscErrorCode CkFusedPathRun(CkFusedPath path, CkDynamics dynamics, PetscInt up
   for (PetscInt u = 0; u < updates; ++u)
     path->rates[u] = CkScheduleRate(&dynamics->schedule, dynamics->step + u, dynamics->updates);
   PetscCall(Exchange(path, dynamics, v, run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* On rank 0, into path->v. */
+static PetscErrorCode Evaluate(CkFusedPath path, CkDynamics dynamics, double *mean, PetscInt *correct)
+{
+  double     *x, *g, *weights, *running;
+  PetscInt64  right;
+  PetscMPIInt rank;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(dynamics->comm, &rank));
+  if (rank > 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkStateGetArrays(dynamics->state, &weights, &running));
+  PetscCall(VecGetArray(path->x, &x));
+  PetscCall(VecGetArray(path->v, &g));
+  PetscCall(CkFusedEvaluate(path->engine, x, running, mean, &right, g));
+  *correct = (PetscInt)right;
+  PetscCall(VecRestoreArray(path->v, &g));
+  PetscCall(VecRestoreArray(path->x, &x));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkFusedPathGradient(CkFusedPath path, CkDynamics dynamics, Vec g, double *mean, PetscInt *correct)
+{
+  const CkBatch all = CkBatchAll(dynamics->N);
+  double       *values;
+
+  PetscFunctionBeginUser;
+  PetscCall(Prepare(path, dynamics));
+  PetscCall(Gather(path, dynamics->x, path->x));
+  PetscCall(Evaluate(path, dynamics, mean, correct));
+  PetscCallMPI(MPI_Bcast(mean, 1, MPI_DOUBLE, 0, dynamics->comm));
+  PetscCallMPI(MPI_Bcast(correct, 1, MPIU_INT, 0, dynamics->comm));
+  PetscCall(VecGetArray(path->v, &values));
+  PetscCall(Deal(dynamics->comm, dynamics->d, values, g));
+  PetscCall(VecRestoreArray(path->v, &values));
+  if (!isfinite(*mean)) PetscCall(CkLossGradient(dynamics->loss, &all, NULL, g, mean, correct)); /* names the sample */
   PetscFunctionReturn(PETSC_SUCCESS);
 }

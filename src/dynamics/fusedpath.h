@@ -26,3 +26,5 @@ const char *CkFusedPathReason(CkFusedPath path);
    the state's running statistics, adds to run->loss and correct; sets run->n, updates, bad and value as
    CkFusedUpdate(), the same on all ranks. How updates are dealt out over calls changes no bit. Collective. */
 PetscErrorCode CkFusedPathRun(CkFusedPath path, CkDynamics dynamics, PetscInt updates, CkFusedRun *run);
+/* As CkLossGradient() of all samples in evaluation mode: g = grad f at dynamics->x, mean of f_k, right predictions. */
+PetscErrorCode CkFusedPathGradient(CkFusedPath path, CkDynamics dynamics, Vec g, double *mean, PetscInt *correct);

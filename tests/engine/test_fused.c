@@ -377,15 +377,15 @@ static void subnormal_numbers_become_zero(void **state)
 /* Logits of all sizes, equal ones, NaN and infinity among them: the head of all engines decides. */
 static void heads_agree(void **state)
 {
-  enum { N = 203, CLASSES = 7, LD = 16 };
-  const CkFusedKernels      *tables[3];
-  const size_t               ntables = Tables(tables);
-  static _Alignas(64) float  logits[N * LD], delta[N * LD];
-  static _Alignas(64) double values[N + 16], work[CLASSES * 16], expected[N];
-  double                    *normals = NewNormals(5, (size_t)N * CLASSES), *wide;
-  PetscInt                   labels[N], right, all = 0;
-  int32_t                    targets[N];
-  int                        correct[N];
+  enum { N = 203, ROOM = 208, CLASSES = 7, LD = 16 };
+  const CkFusedKernels       *tables[3];
+  const size_t                ntables = Tables(tables);
+  static _Alignas(64) float   logits[ROOM * LD], delta[ROOM * LD];
+  static _Alignas(64) double  values[ROOM], work[CLASSES * 16], expected[N];
+  double                     *normals = NewNormals(5, (size_t)N * CLASSES), *wide;
+  PetscInt                    labels[N], right, all = 0;
+  static _Alignas(64) int32_t targets[ROOM];
+  int                         correct[N];
 
   (void)state;
   OK(PetscMalloc1(2 * N * CLASSES, &wide));
@@ -449,21 +449,21 @@ static void heads_agree(void **state)
 static void losses_keep_their_digits(void **state)
 {
   enum { N = 4000, LD = 16 };
-  const CkFusedKernels      *tables[3];
-  const size_t               ntables = Tables(tables);
-  static _Alignas(64) float  logits[N * LD], delta[N * LD];
-  static _Alignas(64) double values[N + 16], work[2 * 16];
-  static int32_t             targets[N];
-  const CkFusedHead          head = {.head = CK_HEAD_CROSS_ENTROPY,
-                                     .n = N,
-                                     .classes = 2,
-                                     .ld = LD,
-                                     .logits = logits,
-                                     .labels = targets,
-                                     .scale = 1,
-                                     .values = values,
-                                     .delta = delta,
-                                     .work = work};
+  const CkFusedKernels       *tables[3];
+  const size_t                ntables = Tables(tables);
+  static _Alignas(64) float   logits[N * LD], delta[N * LD];
+  static _Alignas(64) double  values[N], work[2 * 16];
+  static _Alignas(64) int32_t targets[N];
+  const CkFusedHead           head = {.head = CK_HEAD_CROSS_ENTROPY,
+                                      .n = N,
+                                      .classes = 2,
+                                      .ld = LD,
+                                      .logits = logits,
+                                      .labels = targets,
+                                      .scale = 1,
+                                      .values = values,
+                                      .delta = delta,
+                                      .work = work};
 
   (void)state;
   for (int k = 0; k < N; ++k) logits[k * LD] = (float)(-30 + k * 0.1837); /* to 704; of class 0, the label */

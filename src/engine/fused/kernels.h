@@ -8,7 +8,7 @@
 
   Arrays are aligned to 64 bytes. Rows beyond the batch may be computed on: they hold numbers of no meaning.
 */
-enum { CK_FUSED_ROWS = 8 }; /* product() takes its rows in groups of so many */
+enum { CK_FUSED_ROWS = 8 }; /* product() and head() take their rows in groups of up to so many */
 
 /* One entry of the state: g <- g + l2 x, v <- mu v + g, x <- x - eta v, or with Nesterov x <- x - eta (g + mu v). */
 typedef struct {
@@ -16,16 +16,17 @@ typedef struct {
   PetscBool nesterov;
 } CkFusedMove;
 
-/* The loss head of n rows of logits, in float64 (head.h); delta: rows of the same ld, scale times the derivative. */
+/* The loss head of n rows of logits, in float64 (head.h); delta: rows of the same ld, scale times the derivative. All
+   arrays have room for a multiple of CK_FUSED_ROWS samples. */
 typedef struct {
   CkHead         head;
   size_t         n, classes, ld;
   const float   *logits;
   const int32_t *labels;
   double         scale;
-  double        *values; /* [n, rounded up to lanes] f_k */
+  double        *values; /* [n] f_k */
   float         *delta;
-  double        *work; /* [(classes + 1) x lanes] */
+  double        *work; /* [classes x lanes] */
 } CkFusedHead;
 
 typedef struct {

@@ -4,22 +4,44 @@
     OUTER_ROWS    accumulators of outer(), at most 24
     LANES_TARGET  attribute that selects the instruction set
     LANES_TABLE   name of the table
-  No intrinsics: vector types of the compiler.
+  Vector types of the compiler, and an intrinsic where it needs help.
 */
 #include "kernels.h"
+#if LANES == 16
+#include <immintrin.h>
+#endif
 #include <string.h>
 
 typedef float   Pack __attribute__((vector_size(4 * LANES)));
 typedef int32_t Mask __attribute__((vector_size(4 * LANES)));
 typedef float   Half __attribute__((vector_size(2 * LANES)));
 typedef double  Doubles __attribute__((vector_size(4 * LANES))); /* of half a pack */
-typedef int64_t Longs __attribute__((vector_size(4 * LANES)));   /* and their bits */
+typedef int32_t HalfInts __attribute__((vector_size(2 * LANES)));
+typedef int64_t Longs __attribute__((vector_size(4 * LANES))); /* and their bits */
 
 #define HALF (LANES / 2)
 #define KERNEL static LANES_TARGET
 #define INLINE static inline __attribute__((always_inline)) LANES_TARGET
 #define WHERE(mask, x) ((Pack)((Mask)(x) & (mask)))
 #define SELECT(mask, x, y) ((Doubles)(((Longs)(x) & (mask)) | ((Longs)(y) & ~(mask))))
+
+INLINE Doubles Wide(Half x)
+{
+#if LANES == 16
+  return (Doubles)_mm512_cvtps_pd((__m256)x); /* GCC 12 would convert in two halves */
+#else
+  return __builtin_convertvector(x, Doubles);
+#endif
+}
+
+INLINE Half Narrow(Doubles x)
+{
+#if LANES == 16
+  return (Half)_mm512_cvtpd_ps((__m512d)x);
+#else
+  return __builtin_convertvector(x, Half);
+#endif
+}
 
 #include "kernels_head.h"
 
@@ -59,7 +81,7 @@ INLINE void Widen(Pack sum, PetscBool add, double *g)
   Doubles    *out = (Doubles *)g;
 
   for (int h = 0; h < 2; ++h) {
-    const Doubles wide = __builtin_convertvector(half[h], Doubles);
+    const Doubles wide = Wide(half[h]);
 
     out[h] = add ? out[h] + wide : wide;
   }
@@ -139,10 +161,10 @@ KERNEL void Outer(size_t rows, size_t m, const float *x, size_t ldx, const float
 INLINE void AddRow(const float *e, const float *x, Doubles sum[2], Doubles product[2])
 {
   for (size_t h = 0; h < 2; ++h) {
-    const Doubles a = __builtin_convertvector(*(const Half *)(e + h * HALF), Doubles);
+    const Doubles a = Wide(*(const Half *)(e + h * HALF));
 
     sum[h] += a;
-    if (product) product[h] += a * __builtin_convertvector(*(const Half *)(x + h * HALF), Doubles);
+    if (product) product[h] += a * Wide(*(const Half *)(x + h * HALF));
   }
 }
 
@@ -239,7 +261,7 @@ KERNEL void Move(const CkFusedMove *move, size_t n, const double *g, double *v, 
 
     *velocity = momentum * *velocity + gradient;
     *point -= rate * (move->nesterov ? gradient + momentum * *velocity : *velocity);
-    *(Half *)(w + i) = __builtin_convertvector(*point, Half);
+    *(Half *)(w + i) = Narrow(*point);
   }
 }
 

@@ -93,17 +93,16 @@ INLINE void SquaredError(size_t classes, Longs label, Doubles z[], Doubles *f, L
   *right = best == label;
 }
 
-/* Samples first .. first+count-1; lanes without one repeat the first. */
+/* Samples first .. first+HALF-1, of which `count` are of the batch. */
 INLINE void HeadBlock(const CkFusedHead *h, size_t first, size_t count, Doubles *sum, Longs *wrong)
 {
-  Doubles *z = (Doubles *)h->work, f;
-  Longs    label, right, used;
+  const Longs label = __builtin_convertvector(*(const HalfInts *)(h->labels + first), Longs);
+  Doubles    *z = (Doubles *)h->work, f;
+  Longs       right, used;
 
   for (size_t j = 0; j < HALF; ++j) {
-    const size_t k = first + (j < count ? j : 0);
-    const float *row = h->logits + k * h->ld;
+    const float *row = h->logits + (first + j) * h->ld;
 
-    label[j] = h->labels[k];
     used[j] = j < count ? -1 : 0;
     for (size_t c = 0; c < h->classes; ++c) h->work[c * HALF + j] = (double)row[c];
   }
@@ -113,7 +112,7 @@ INLINE void HeadBlock(const CkFusedHead *h, size_t first, size_t count, Doubles 
   *sum += SELECT(used, f, SPLAT(0.));
   *wrong += used & ~(right & (f == f)); /* minus 1; a NaN makes it wrong */
   for (size_t c = 0; c < h->classes; ++c) z[c] *= h->scale;
-  for (size_t j = 0; j < count; ++j) {
+  for (size_t j = 0; j < HALF; ++j) {
     float *row = h->delta + (first + j) * h->ld;
 
     for (size_t c = 0; c < h->classes; ++c) row[c] = (float)h->work[c * HALF + j];

@@ -45,7 +45,7 @@ static size_t Place(CkFused f, char *base)
   size_t       used = 0;
 
   f->features = FLOATS((f->N + CK_FUSED_ROWS) * f->stages[0].ldi); /* the last group of rows may reach beyond */
-  f->labels = (int32_t *)Take(base, &used, f->N, sizeof(int32_t));
+  f->labels = (int32_t *)Take(base, &used, f->N + CK_FUSED_ROWS, sizeof(int32_t));
   f->x = DOUBLES(f->length);
   f->v = DOUBLES(f->length);
   f->g = DOUBLES(f->length);
@@ -53,7 +53,7 @@ static size_t Place(CkFused f, char *base)
   f->w = FLOATS(f->length);
   f->samples = FLOATS(f->rows * f->stages[0].ldi);
   f->chosen = (int32_t *)Take(base, &used, f->rows, sizeof(int32_t));
-  f->values = DOUBLES(f->rows + lanes);
+  f->values = DOUBLES(f->rows);
   f->head_work = DOUBLES(f->classes * lanes);
   for (PetscInt i = 0; i < f->nstages; ++i) used = PlaceStage(f, &f->stages[i], base, used);
   return used;

@@ -12,6 +12,7 @@
     sgd_gaussian  the same with grad f + N(0, covariance of a batch's mean gradient)     (N.3)
     sde           x <- x - dt (grad f + l2 x) + sqrt(eta dt/B) D^(1/2) N(0, 1)           (N.4)
     sgld          x <- x - eta (g + l2 x) + sqrt(2 eta T) N(0, 1)                        (N.5)
+    ode           x' = -grad f - l2 x by PETSc's TS, an update being the time dt         (N.7)
     entropy_sgd   L inner updates around x, then a step of x towards their average       (Y.2) to (Y.4)
     elastic_sgd   sgd of replicas x_a, and x_a <- x_a - rho (x_a - mean of the replicas) (Y.7)
     parle         entropy_sgd of replicas, pulled likewise after each L inner updates    (Y.5), (Y.6)

@@ -91,6 +91,8 @@ PetscErrorCode CkLossThird(CkLoss loss, const CkBatch *batch, const double w[], 
                            Vec out); /* sum w_k d3f_k[u,v] */
 /* Passes over the data set since creation, in units of N samples (forward and backward; forward only counts 1/3). */
 PetscErrorCode CkLossGetPasses(CkLoss loss, double *passes);
+/* v [d] on every rank. */
+PetscErrorCode CkLossGather(CkLoss loss, Vec v, double all[]);
 /* a.b summed in index order on every rank: the same bits on any number of ranks, which VecDot() is not. */
 PetscErrorCode CkLossDot(CkLoss loss, Vec a, Vec b, double *dot);
 

@@ -32,7 +32,7 @@ static const CkOption type_table[] = {
   {"dynamics_fused", CK_OPTION_STRING, "auto", 0, 0, "auto|on|off",
    "updates of small dense nets in one kernel without communication; auto: by net and size, on: or an error"},
   {"dynamics_dt", CK_OPTION_REAL, NULL, 1e-300, 1e300, NULL,
-   "sde: time of an update; unset: the learning rate, as an update of SGD takes"},
+   "sde, ode: time of an update; unset: the learning rate, as an update of SGD takes"},
   {"dynamics_refresh", CK_OPTION_INT, "1", 1, 1024, NULL,
    "sde: D is that of the point where every so many updates begin; more than one needs as many vectors"},
   {"dynamics_temperature", CK_OPTION_REAL, NULL, 0, 1e300, NULL,

@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const CkDynamicsType *const types[] = {
-  &CkDynamicsSGD,         &CkDynamicsGD,         &CkDynamicsSDE,        &CkDynamicsSGLD,
-  &CkDynamicsSGDGaussian, &CkDynamicsEntropySGD, &CkDynamicsElasticSGD, &CkDynamicsParle,
+  &CkDynamicsSGD,        &CkDynamicsGD,         &CkDynamicsSDE,   &CkDynamicsSGLD, &CkDynamicsSGDGaussian,
+  &CkDynamicsEntropySGD, &CkDynamicsElasticSGD, &CkDynamicsParle, &CkDynamicsODE,
 };
 
 enum { TYPES = sizeof(types) / sizeof(types[0]) };

@@ -151,7 +151,7 @@ const CkDynamicsType *CkDynamicsFindType(const char name[]); /* NULL: none of th
 void                        CkDynamicsNameTypes(const char key[], const char between[], char text[], size_t length);
 PetscBool                   CkDynamicsHeeds(const CkDynamicsType *type, const char key[]);
 extern const CkDynamicsType CkDynamicsSGD, CkDynamicsGD, CkDynamicsSDE, CkDynamicsSGLD, CkDynamicsSGDGaussian,
-  CkDynamicsEntropySGD, CkDynamicsElasticSGD, CkDynamicsParle;
+  CkDynamicsEntropySGD, CkDynamicsElasticSGD, CkDynamicsParle, CkDynamicsODE;
 
 /* samplenoise.c: g = (1/N) sum_k (g_k + l2 x) + scale D^(1/2) z, D^(1/2) z = N^-1/2 Gc' z with z_k = standard normal
    number k of (seed, CK_RANDOM_NOISE, replica, step): one pass, docs/theory.md, eq. (N.2). update: mean, correct, n.

@@ -120,7 +120,6 @@ struct _p_CkPass {
 
 /* loss.c */
 PetscErrorCode CkLossUseType(CkLoss loss, const char name[]);
-PetscErrorCode CkLossGather(CkLoss loss, Vec v, double all[]);           /* [d] on every rank; collective */
 PetscErrorCode CkLossToVec(CkLoss loss, const double all[], Vec v);      /* this rank's part */
 PetscErrorCode CkLossCheckBatch(CkLoss loss, const CkBatch *batch);      /* sizes and indices */
 PetscErrorCode CkLossCheckEvaluation(CkLoss loss, const CkBatch *batch); /* refuses training mode */

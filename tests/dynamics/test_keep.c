@@ -13,6 +13,7 @@ static const char *const runs[] = {
   "-dynamics_type sgld -dynamics_temperature 0.1",
   "-dynamics_type sde",
   "-dynamics_type sde -dynamics_refresh 4",
+  "-dynamics_type ode",
 };
 
 static void keep_replicas(CkDynamics dynamics, CkReplicas replicas, MPI_Comm comm, PetscBool reads)
@@ -99,7 +100,7 @@ static void the_bits_are_those_of_the_uninterrupted_run(void **state)
       CkDynamics    dynamics;
 
       snprintf(options, sizeof(options), "-dynamics_rate 0.02 -dynamics_epochs 20 %s%s", runs[r],
-               strstr(runs[r], "type gd") ? "" : " -dynamics_batch 4");
+               strstr(runs[r], "type gd") || strstr(runs[r], "type ode") ? "" : " -dynamics_batch 4");
       create(PETSC_COMM_WORLD, N, options, &loss, &dynamics);
       OK(run(dynamics, before, &whole));
       half = whole;

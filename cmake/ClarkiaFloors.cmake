@@ -1,5 +1,5 @@
 # A floor is a folder of src/ and stands only on those before it: linking a test against its floor alone proves it.
-set(CLARKIA_FLOORS support data net engine loss noise spectrum trajectory dynamics command)
+set(CLARKIA_FLOORS support data net engine loss noise spectrum trajectory dynamics tail command)
 
 # Baseline is the compiler's (x86-64); hot loops are built for several instruction sets by target_clones.
 add_library(clarkia_flags INTERFACE)

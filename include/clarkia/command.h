@@ -14,7 +14,7 @@ typedef struct {
 } CkCommand;
 
 extern const CkCommand ck_command_import, ck_command_train, ck_command_evaluate, ck_command_spectrum,
-  ck_command_trajectory, ck_command_info, ck_command_bench;
+  ck_command_trajectory, ck_command_tail, ck_command_info, ck_command_bench;
 
 /* The command line as it is handed on: option files first, so that what is typed wins over them wherever it stands. */
 typedef struct {

@@ -8,8 +8,8 @@
 #include <string.h>
 
 static const CkCommand *const commands[] = {&ck_command_import,   &ck_command_train,      &ck_command_evaluate,
-                                            &ck_command_spectrum, &ck_command_trajectory, &ck_command_info,
-                                            &ck_command_bench};
+                                            &ck_command_spectrum, &ck_command_trajectory, &ck_command_tail,
+                                            &ck_command_info,     &ck_command_bench};
 static const size_t           ncommands = sizeof(commands) / sizeof(commands[0]);
 
 const CkCommand *CkCommandFind(const char name[], const char **nearest)

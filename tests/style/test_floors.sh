@@ -3,7 +3,7 @@
 # Usage: test_floors.sh <source folder>
 set -euo pipefail
 cd "$1"
-floors=(support data net engine loss noise spectrum trajectory dynamics command)
+floors=(support data net engine loss noise spectrum trajectory dynamics tail command)
 declare -A headers=(
   [support]="base error options file progress random exactsum rowops blockmatrix blockproduct provenance revision interrupt probability"
   [data]="data batch"
@@ -14,6 +14,7 @@ declare -A headers=(
   [spectrum]="spectrum"
   [trajectory]="trajectory analysis"
   [dynamics]="dynamics replicas"
+  [tail]="tail"
   [command]="command"
 )
 declare -A level

@@ -500,7 +500,7 @@ PetscErrorCode CkDynamicsDescribe(CkDynamics dynamics, CkTable rows)
                        : dynamics->replacement ? " with replacement"
                                                : " without replacement"));
   if (dynamics->fused && CkFusedPathTaken(dynamics->fused))
-    PetscCall(CkTableRow(rows, "updates", "-dynamics_fused", "many at once, by one kernel on rank 0"));
+    PetscCall(CkTableRow(rows, "updates", "-dynamics_fused", "many at once, on one rank"));
   else if (dynamics->fused)
     PetscCall(CkTableRow(rows, "updates", "-dynamics_fused", "one by one: %s", CkFusedPathReason(dynamics->fused)));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -702,20 +702,18 @@ static void activations_are_accurate(void **state)
 static void CheckLayouts(const CkLanes *k)
 {
   const size_t L = (size_t)k->lanes, width = 37, ld = 41;
-  float       *rows = Packs(L * ld), *packs = Packs(3 * width * L), *again = Packs(L * ld);
+  float       *rows = Packs(L * ld), *packs = Packs(width * L), *again = Packs(L * ld);
 
   for (int n = 1; n <= k->lanes; ++n) {
     memset(again, 0, L * ld * sizeof(float));
     k->from_rows(n, width, ld, rows, packs);
-    k->to_rows(n, width, ld, packs, 1, again);
+    k->to_rows(n, width, ld, packs, again);
     for (size_t j = 0; j < L; ++j)
       for (size_t i = 0; i < width; ++i) {
         assert_on_all_ranks(packs[i * L + j] == (j < (size_t)n ? rows[j * ld + i] : 0));
         assert_on_all_ranks(again[j * ld + i] == (j < (size_t)n ? rows[j * ld + i] : 0));
       }
   }
-  k->to_rows(k->lanes, width, ld, packs, 3, again);
-  for (size_t i = 0; i < width; ++i) assert_on_all_ranks(again[i] == packs[3 * i * L]);
   free(rows), free(packs), free(again);
 }
 
@@ -757,13 +755,13 @@ static void CheckChannels(const CkLanes *k)
       assert_close(first[i * L + j], sum, 1e-14, 5);
       assert_close(second[i * L + j], product, 1e-14, 5);
     }
-  k->unit_sums(7, 3, x, e, squares, products);
+  k->unit_sums(7, x, e, squares, products);
   for (size_t j = 0; j < L; ++j) {
     double square = 0, product = 0;
 
     for (size_t i = 0; i < 7; ++i) {
-      square += (double)x[3 * i * L + j] * (double)x[3 * i * L + j];
-      product += (double)x[3 * i * L + j] * (double)e[i];
+      square += (double)x[i * L + j] * (double)x[i * L + j];
+      product += (double)x[i * L + j] * (double)e[i];
     }
     assert_close(squares[j], square, ROUNDING, 7);
     assert_close(products[j], product, ROUNDING, 7);

@@ -15,6 +15,16 @@ enum { FACTORED_POSITIONS = 4 };
 static const double EXPLICIT_BYTES = 268435456; /* of one layer */
 static const size_t WORK_NUMBERS = 1 << 16;     /* numbers of a product formed at a time: they stay in the cache */
 
+/*
+  Explicit gradients are contracted CK_PART_ENTRIES entries at a time, which stay in the second-level cache while all
+  columns pass over them, by the kernel of linear layers: a column is a unit. Dot: entries are taps, chunks positions.
+  Accumulate: transposed to rows of samples first; samples are taps, packs of entries positions.
+*/
+static size_t PartEntries(const CkPart *p, size_t first)
+{
+  return PetscMin((size_t)CK_PART_ENTRIES, p->weighted->entries - first);
+}
+
 CkLayerForm CkWeightedForm(const CkPlan *plan, PetscInt weighted)
 {
   const CkWeighted *w = &plan->weighted[weighted];
@@ -37,13 +47,19 @@ static size_t ColumnSize(const CkPart *p)
   return (size + 15) / 16 * 16;
 }
 
-static PetscErrorCode PackColumn(const CkPart *p, const double folded[], float column[])
+/* Column j of m. Explicit: packed as weights of `product`, part by part, all columns of a part together. */
+static PetscErrorCode PackColumn(const CkPart *p, size_t m, size_t j, const double folded[], float columns[])
 {
   const double *v = folded + p->layer->first;
+  float        *column = columns + j * ColumnSize(p);
 
   PetscFunctionBeginUser;
   if (p->weighted->form == CK_FORM_EXPLICIT) {
-    for (size_t e = 0; e < p->weighted->entries; ++e) column[e] = (float)v[e];
+    for (size_t first = 0; first < p->weighted->entries; first += CK_PART_ENTRIES) {
+      const size_t n = PartEntries(p, first);
+
+      for (size_t e = 0; e < n; ++e) columns[first * m + CkLanesPackedIndex(m, n, j, e)] = (float)v[first + e];
+    }
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(CkLinearPack(p->linear, v, column));
@@ -78,7 +94,7 @@ PetscErrorCode CkOnednnSetColumns(CkEngine engine, PetscInt m, const double V[])
     for (PetscInt i = 0; i < fold->nlayers; ++i) {
       const CkPart p = CkPartOf(engine, i);
 
-      PetscCall(PackColumn(&p, folded, o->columns + before + (size_t)j * ColumnSize(&p)));
+      PetscCall(PackColumn(&p, (size_t)m, (size_t)j, folded, o->columns + before));
       before += (size_t)m * ColumnSize(&p);
     }
   }
@@ -87,19 +103,30 @@ PetscErrorCode CkOnednnSetColumns(CkEngine engine, PetscInt m, const double V[])
 
 static PetscErrorCode DotExplicit(const CkPart *p, PetscInt m, const float columns[], double sums[])
 {
-  const size_t     lanes = (size_t)p->lanes->lanes;
-  const dnnl_dim_t n = (dnnl_dim_t)lanes;
-  float           *product;
+  const size_t lanes = (size_t)p->lanes->lanes;
+  CkLanesMap   map = {.units = (int)m,
+                      .positions = (int)p->plan->chunks,
+                      .tap = p->engine->taps,
+                      .to = p->engine->taps,
+                      .unit_stride = (int)p->plan->chunks};
+  int         *from;
+  float       *product;
 
   PetscFunctionBeginUser;
-  PetscCall(CkPartWork(p->engine, (size_t)m * lanes, &product));
-  for (PetscInt c = 0; c < p->plan->chunks; ++c) {
-    CkCallDNN(dnnl_sgemm('N', 'N', m, n, (dnnl_dim_t)p->weighted->entries, 1, columns, (dnnl_dim_t)ColumnSize(p),
-                         CkPartExplicit(p, c), n, 0, product, n));
-    for (PetscInt j = 0; j < m; ++j)
-      for (size_t k = 0; k < lanes; ++k)
-        sums[(size_t)j * p->n + (size_t)c * lanes + k] += (double)product[(size_t)j * lanes + k];
+  PetscCheck(p->weighted->entries * p->n / lanes <= INT32_MAX, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
+             "%zu gradient entries are beyond the kernels' index type: use a smaller -engine_tile",
+             p->weighted->entries * p->n / lanes);
+  PetscCall(CkPartWork(p->engine, (size_t)m * p->n, &product));
+  PetscCall(PetscMalloc1(map.positions, &from));
+  for (int c = 0; c < map.positions; ++c) from[c] = c * (int)p->weighted->entries;
+  map.from = from;
+  for (size_t first = 0; first < p->weighted->entries; first += CK_PART_ENTRIES) {
+    map.taps = (int)PartEntries(p, first);
+    p->lanes->product(&map, PETSC_FALSE, columns + first * (size_t)m, NULL, CkPartExplicit(p, 0) + first * lanes,
+                      product);
+    for (size_t i = 0; i < (size_t)m * p->n; ++i) sums[i] += (double)product[i];
   }
+  PetscCall(PetscFree(from));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -185,24 +212,31 @@ static PetscErrorCode AddDoubles(const Target *to, size_t column, size_t first, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* S G' of all columns, some entries at a time; S [m x n]. */
+/* S G' of all columns; S: packed [m x n]. */
 static PetscErrorCode AccumulateExplicit(const CkPart *p, PetscInt m, const float S[], const Target *to)
 {
-  const size_t     entries = p->weighted->entries, part = PetscMax(WORK_NUMBERS / (size_t)m, 1);
-  const size_t     lanes = (size_t)p->lanes->lanes;
-  const dnnl_dim_t n = (dnnl_dim_t)lanes;
-  float           *product;
+  const size_t lanes = (size_t)p->lanes->lanes, ld = CK_PART_ENTRIES;
+  CkLanesMap   map = {.units = (int)m,
+                      .taps = (int)p->n,
+                      .tap = p->engine->rows,
+                      .from = p->engine->taps,
+                      .to = p->engine->taps,
+                      .unit_stride = (int)(ld / lanes)};
+  float       *rows, *product;
 
   PetscFunctionBeginUser;
-  PetscCall(CkPartWork(p->engine, PetscMin(part, entries) * (size_t)m, &product));
-  for (size_t e = 0; e < entries; e += part) {
-    const size_t count = PetscMin(part, entries - e);
+  PetscCall(CkPartWork(p->engine, ld * (p->n + (size_t)m), &rows));
+  product = rows + ld * p->n;
+  for (size_t first = 0; first < p->weighted->entries; first += CK_PART_ENTRIES) {
+    const size_t count = PartEntries(p, first);
 
     for (PetscInt c = 0; c < p->plan->chunks; ++c)
-      CkCallDNN(dnnl_sgemm('N', 'T', m, (dnnl_dim_t)count, n, 1, S + (size_t)c * lanes, (dnnl_dim_t)p->n,
-                           CkPartExplicit(p, c) + e * lanes, n, c > 0 ? 1 : 0, product, (dnnl_dim_t)count));
+      p->lanes->to_rows(p->lanes->lanes, count, ld, CkPartExplicit(p, c) + first * lanes,
+                        rows + (size_t)c * lanes * ld);
+    map.positions = (int)((count + lanes - 1) / lanes); /* what stands behind the entries is finite, and not used */
+    p->lanes->product(&map, PETSC_FALSE, S, NULL, rows, product);
     for (size_t j = 0; j < (size_t)m; ++j)
-      PetscCall(Add(to, j, (size_t)p->layer->first + e, count, product + j * count));
+      PetscCall(Add(to, j, (size_t)p->layer->first + first, count, product + j * ld));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -276,8 +310,8 @@ static PetscErrorCode AccumulateConv(const CkPart *p, PetscInt m, const float S[
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* S [loaded x m] as float32 [m x n], zero where there is no sample. */
-static PetscErrorCode Coefficients(CkEngine engine, PetscInt m, const double S[], float **coefficients)
+/* S [loaded x m] as float32 [m x n], zero where there is no sample; and the same packed as weights of `product`. */
+static PetscErrorCode Coefficients(CkEngine engine, PetscInt m, const double S[], float **coefficients, float **packed)
 {
   CkOnednn    *o = (CkOnednn *)engine->data;
   const size_t n = (size_t)o->evaluation->chunks * (size_t)o->evaluation->lanes->lanes;
@@ -285,30 +319,35 @@ static PetscErrorCode Coefficients(CkEngine engine, PetscInt m, const double S[]
   PetscFunctionBeginUser;
   if ((size_t)m * n > o->coefficient_room) {
     PetscCall(CkArenaFree(&o->coefficient_arena));
-    PetscCall(CkArenaFloats(&o->coefficient_arena, (size_t)m * n, &o->coefficients));
+    PetscCall(CkArenaFloats(&o->coefficient_arena, 2 * (size_t)m * n, &o->coefficients));
     o->coefficient_room = (size_t)m * n;
   }
   *coefficients = o->coefficients;
+  *packed = o->coefficients + o->coefficient_room;
   for (PetscInt j = 0; j < m; ++j)
-    for (size_t k = 0; k < n; ++k)
-      o->coefficients[(size_t)j * n + k] = k < (size_t)engine->loaded ? (float)S[k * (size_t)m + (size_t)j] : 0;
+    for (size_t k = 0; k < n; ++k) {
+      const float s = k < (size_t)engine->loaded ? (float)S[k * (size_t)m + (size_t)j] : 0;
+
+      (*coefficients)[(size_t)j * n + k] = s;
+      (*packed)[CkLanesPackedIndex((size_t)m, n, (size_t)j, k)] = s;
+    }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode Accumulate(CkEngine engine, PetscInt m, const double S[], const Target *to)
 {
   CkOnednn *o = (CkOnednn *)engine->data;
-  float    *coefficients = NULL;
+  float    *coefficients = NULL, *packed = NULL;
   double    flops = 0;
 
   PetscFunctionBeginUser;
   if (m < 1) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(Coefficients(engine, m, S, &coefficients));
+  PetscCall(Coefficients(engine, m, S, &coefficients, &packed));
   for (PetscInt i = 0; i < o->evaluation->fold->nlayers; ++i) {
     const CkPart p = CkPartOf(engine, i);
 
     if (p.weighted->form == CK_FORM_EXPLICIT) {
-      PetscCall(AccumulateExplicit(&p, m, coefficients, to));
+      PetscCall(AccumulateExplicit(&p, m, packed, to));
     } else if (p.linear->dense) {
       if (!o->gathered) PetscCall(CkDenseGather(p.plan, p.step, 0, p.plan->chunks));
       PetscCall(AccumulateDense(&p, m, coefficients, to));

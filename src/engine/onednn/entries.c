@@ -65,7 +65,7 @@ static void Products(const CkPart *p, PetscInt unit, const Samples *x, double pr
   const size_t fan_in = (size_t)p->layer->fan_in;
   double       squares[CK_LANES_MAX];
 
-  p->lanes->unit_sums(fan_in, 1, x->g, p->plan->fold->original + p->layer->first + (size_t)unit * fan_in, squares,
+  p->lanes->unit_sums(fan_in, x->g, p->plan->fold->original + p->layer->first + (size_t)unit * fan_in, squares,
                       products);
   for (PetscInt k = 0; k < x->n && x->factor; ++k) products[k] *= (double)x->factor[k];
 }

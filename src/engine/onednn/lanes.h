@@ -139,8 +139,8 @@ typedef struct {
   void (*dot)(size_t n, const float *x, const float *y, double sums[]);
   /* sums[lane] = sum_i (x[i] y[i])^2 */
   void (*dot_squares)(size_t n, const float *x, const float *y, double sums[]);
-  /* For n packs x, `stride` packs apart, and n numbers w: squares[lane] = sum x[i]^2, products[lane] = sum w[i] x[i] */
-  void (*unit_sums)(size_t n, size_t stride, const float *x, const float *w, double squares[], double products[]);
+  /* For n packs x and n numbers w: squares[lane] = sum x[i]^2, products[lane] = sum w[i] x[i] */
+  void (*unit_sums)(size_t n, const float *x, const float *w, double squares[], double products[]);
   /* y[i*stride] = x[i] s, s [lanes] */
   void (*scale)(size_t n, const float *x, const float *s, size_t stride, float *y);
   /* out[i] += sum over the lanes of g[i], n packs */
@@ -148,7 +148,7 @@ typedef struct {
 
   /* rows [n x width], row stride ld numbers, to width packs (missing lanes zero) and back */
   void (*from_rows)(int n, size_t width, size_t ld, const float *rows, float *packs);
-  void (*to_rows)(int n, size_t width, size_t ld, const float *packs, size_t stride, float *rows);
+  void (*to_rows)(int n, size_t width, size_t ld, const float *packs, float *rows);
 
   /* Element by element, in place or not; slope: the derivative. relu_back: d = e where y > 0, else 0; add: d += */
   void (*tanh)(size_t n, const float *x, float *y, float *slope);

@@ -296,12 +296,12 @@ KERNEL void DotSquares(size_t n, const float *x, const float *y, double sums[])
   for (int k = 0; k < LANES; ++k) sums[k] = (double)sum[k];
 }
 
-KERNEL void UnitSums(size_t n, size_t stride, const float *x, const float *w, double squares[], double products[])
+KERNEL void UnitSums(size_t n, const float *x, const float *w, double squares[], double products[])
 {
   Pack square = {0}, product = {0};
 
   for (size_t i = 0; i < n; ++i) {
-    const Pack value = *(const Pack *)(x + i * stride * LANES);
+    const Pack value = *(const Pack *)(x + i * LANES);
 
     square += value * value;
     product += w[i] * value;

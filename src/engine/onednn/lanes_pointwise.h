@@ -21,30 +21,66 @@ KERNEL void LaneSums(size_t n, const float *g, double out[])
   }
 }
 
-KERNEL void FromRows(int n, size_t width, size_t ld, const float *rows, float *packs)
+/* Exchanges the blocks beside the diagonal of 2s x 2s numbers: with s = 1, 2, 4, .. in turn a transposition. */
+#define LOW_LANE(l, s) ((l) & (s) ? LANES + (l) - (s) : (l))
+#define HIGH_LANE(l, s) ((l) & (s) ? LANES + (l) : (l) + (s))
+#define LANES_4(f, l, s) f(l, s), f((l) + 1, s), f((l) + 2, s), f((l) + 3, s)
+#if LANES == 16
+#define LANES_ALL(f, s) LANES_4(f, 0, s), LANES_4(f, 4, s), LANES_4(f, 8, s), LANES_4(f, 12, s)
+#elif LANES == 8
+#define LANES_ALL(f, s) LANES_4(f, 0, s), LANES_4(f, 4, s)
+#else
+#define LANES_ALL(f, s) LANES_4(f, 0, s)
+#endif
+#define EXCHANGE(x, s)                                                                                                 \
+  for (int i = 0; i < LANES; ++i) {                                                                                    \
+    const Pack low = (x)[i & ~(s)], high = (x)[i | (s)];                                                               \
+                                                                                                                       \
+    if (i & (s)) continue;                                                                                             \
+    (x)[i] = __builtin_shufflevector(low, high, LANES_ALL(LOW_LANE, s));                                               \
+    (x)[i | (s)] = __builtin_shufflevector(low, high, LANES_ALL(HIGH_LANE, s));                                        \
+  }
+
+INLINE void Transpose(Pack x[LANES])
 {
-  if (n < LANES) {
-    for (size_t i = 0; i < width; ++i)
-      for (int k = n; k < LANES; ++k) packs[i * LANES + (size_t)k] = 0;
-  }
-  if (n == LANES) { /* constant number of lanes: the compiler transposes in registers */
-    for (size_t i = 0; i < width; ++i)
-      for (int k = 0; k < LANES; ++k) packs[i * LANES + (size_t)k] = rows[(size_t)k * ld + i];
-  } else {
-    for (int k = 0; k < n; ++k)
-      for (size_t i = 0; i < width; ++i) packs[i * LANES + (size_t)k] = rows[(size_t)k * ld + i];
-  }
+  EXCHANGE(x, 1)
+  EXCHANGE(x, 2)
+#if LANES >= 8
+  EXCHANGE(x, 4)
+#endif
+#if LANES >= 16
+  EXCHANGE(x, 8)
+#endif
 }
 
-KERNEL void ToRows(int n, size_t width, size_t ld, const float *packs, size_t stride, float *rows)
+KERNEL void FromRows(int n, size_t width, size_t ld, const float *rows, float *packs)
 {
-  if (n == LANES) {
-    for (size_t i = 0; i < width; ++i)
-      for (int k = 0; k < LANES; ++k) rows[(size_t)k * ld + i] = packs[i * stride * LANES + (size_t)k];
-  } else {
-    for (int k = 0; k < n; ++k)
-      for (size_t i = 0; i < width; ++i) rows[(size_t)k * ld + i] = packs[i * stride * LANES + (size_t)k];
+  size_t i = 0;
+
+  for (; n == LANES && i + LANES <= width; i += LANES) {
+    Pack x[LANES];
+
+    for (size_t k = 0; k < LANES; ++k) memcpy(&x[k], rows + k * ld + i, sizeof(Pack));
+    Transpose(x);
+    memcpy(packs + i * LANES, x, sizeof(x));
   }
+  for (; i < width; ++i)
+    for (int k = 0; k < LANES; ++k) packs[i * LANES + (size_t)k] = k < n ? rows[(size_t)k * ld + i] : 0;
+}
+
+KERNEL void ToRows(int n, size_t width, size_t ld, const float *packs, float *rows)
+{
+  size_t i = 0;
+
+  for (; i + LANES <= width; i += LANES) {
+    Pack x[LANES];
+
+    memcpy(x, packs + i * LANES, sizeof(x));
+    Transpose(x);
+    for (size_t k = 0; k < (size_t)n; ++k) memcpy(rows + k * ld + i, &x[k], sizeof(Pack));
+  }
+  for (; i < width; ++i)
+    for (size_t k = 0; k < (size_t)n; ++k) rows[k * ld + i] = packs[i * LANES + k];
 }
 
 KERNEL void Multiply(size_t n, PetscBool add, const float *x, const float *f, float *y)

@@ -24,6 +24,17 @@ void CkOnednnUseOneThread(void)
   if (set && !getenv("OMP_NUM_THREADS")) set(1);
 }
 
+static PetscErrorCode MakeTables(CkOnednn *o, int chunks)
+{
+  const int lanes = CkLanesGet()->lanes, n = PetscMax(CK_PART_ENTRIES, chunks);
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(n, &o->taps, (size_t)chunks * (size_t)lanes, &o->rows));
+  for (int i = 0; i < n; ++i) o->taps[i] = i;
+  for (int k = 0; k < chunks * lanes; ++k) o->rows[k] = k * (CK_PART_ENTRIES / lanes);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetUp(CkEngine engine)
 {
   const PetscInt lanes = CkLanesGet()->lanes;
@@ -44,6 +55,7 @@ static PetscErrorCode SetUp(CkEngine engine)
   choices.convolution = o->convolution;
   choices.chunks = (engine->capacity + lanes - 1) / lanes;
   PetscCall(CkPlanCreate(&choices, &o->evaluation));
+  PetscCall(MakeTables(o, (int)choices.chunks));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -59,6 +71,7 @@ static PetscErrorCode Destroy(CkEngine engine)
   PetscCall(CkArenaFree(&o->coefficient_arena));
   PetscCall(CkArenaFree(&o->work_arena));
   PetscCall(PetscFree(o->sums));
+  PetscCall(PetscFree2(o->taps, o->rows));
   PetscCall(PetscFree2(o->weights, o->buffers));
   PetscCall(PetscFree(engine->data));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -2,6 +2,8 @@
 #include "plan.h"
 #include "train.h"
 
+enum { CK_PART_ENTRIES = 384 }; /* of explicit gradients at a time (contract.c); a multiple of 6 packs */
+
 /* onednn.h: the engine's data. A plan takes over the point when it is first used there. */
 typedef struct {
   CkConvolution convolution;
@@ -10,6 +12,8 @@ typedef struct {
   double       *weights, *buffers; /* the point */
   PetscInt      nbuffers;
   PetscBool     gathered; /* dense layers' matrices are those of the loaded tile */
+
+  int *taps, *rows; /* [max(CK_PART_ENTRIES, chunks)]: 0, 1, ..; [samples]: packs before each row of a part */
 
   /* arrays that grow with the number of columns, never in between */
   float  *columns; /* of SetColumns: layer by layer, [m] columns each (contract.c) */

@@ -130,7 +130,7 @@ PetscErrorCode CkPlanHead(CkPlan *plan, const PetscInt labels[], const double sc
   PetscFunctionBeginUser;
   PetscCall(CkNetGetHead(plan->net, &call.head));
   for (PetscInt c = 0; c < plan->chunks; ++c)
-    lanes->to_rows((int)plan->count[c], classes, classes, CkTensorX(plan, plan->logits, c), 1,
+    lanes->to_rows((int)plan->count[c], classes, classes, CkTensorX(plan, plan->logits, c),
                    plan->logit_rows + (size_t)plan->first[c] * classes);
   PetscCall(CkHeadEvaluate(&call));
   if (!derivatives || !plan->tensors[plan->logits].wanted) PetscFunctionReturn(PETSC_SUCCESS);

@@ -83,7 +83,7 @@ static PetscErrorCode RowsByUnit(const CkPart *p, PetscInt chunk, const Target *
   for (PetscInt o = 0; o < p->layer->units; ++o) {
     const float *shifts = g + (CkPartWeights(p) + (size_t)o) * lanes;
 
-    p->lanes->to_rows((int)plan->count[chunk], fan_in, fan_in, g + (size_t)o * fan_in * lanes, 1, rows);
+    p->lanes->to_rows((int)plan->count[chunk], fan_in, fan_in, g + (size_t)o * fan_in * lanes, rows);
     for (PetscInt k = 0; k < plan->count[chunk]; ++k) {
       const CkFoldUnit unit = {.fold = plan->fold,
                                .layer = p->layer,
@@ -108,7 +108,7 @@ static PetscErrorCode RowsOfDense(const CkPart *p, PetscInt chunk, const Target 
 
   PetscFunctionBeginUser;
   PetscCall(CkPartWork(p->engine, in * lanes, &rows));
-  p->lanes->to_rows((int)plan->count[chunk], in, in, CkTensorX(plan, p->step->inputs[0], chunk), 1, rows);
+  p->lanes->to_rows((int)plan->count[chunk], in, in, CkTensorX(plan, p->step->inputs[0], chunk), rows);
   for (PetscInt k = 0; k < plan->count[chunk]; ++k)
     for (PetscInt o = 0; o < p->layer->units; ++o) {
       const float      delta = d[(size_t)o * lanes + (size_t)k];
@@ -166,7 +166,7 @@ static PetscErrorCode NormsByUnit(const CkPart *p, PetscInt chunk, double origin
   for (PetscInt o = 0; o < p->layer->units; ++o) {
     const float *shifts = g + (CkPartWeights(p) + (size_t)o) * lanes;
 
-    p->lanes->unit_sums(fan_in, 1, g + (size_t)o * fan_in * lanes,
+    p->lanes->unit_sums(fan_in, g + (size_t)o * fan_in * lanes,
                         p->plan->fold->original + p->layer->first + (size_t)o * fan_in, squares, products);
     for (PetscInt k = 0; k < p->plan->count[chunk]; ++k) {
       const double shift = p->layer->shift ? (double)shifts[k] : 0;
@@ -187,7 +187,7 @@ static PetscErrorCode NormsOfDense(const CkPart *p, PetscInt chunk, double origi
   PetscFunctionBeginUser;
   for (PetscInt o = 0; o < p->layer->units; ++o) {
     if (o == 0 || p->layer->norm >= 0)
-      p->lanes->unit_sums(in, 1, x, p->plan->fold->original + p->layer->first + (size_t)o * in, squares, products);
+      p->lanes->unit_sums(in, x, p->plan->fold->original + p->layer->first + (size_t)o * in, squares, products);
     for (PetscInt k = 0; k < p->plan->count[chunk]; ++k) {
       const double delta = (double)d[(size_t)o * lanes + (size_t)k], shift = p->layer->shift ? delta : 0;
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <clarkia/base.h>
+#include <clarkia/batch.h>
 
 /*
   CkData: a labelled data set, N samples of one shape. The ranks of a node read one slab of the file each; the samples
@@ -43,6 +44,21 @@ PetscErrorCode CkDataGetChecksum(CkData data, uint64_t *checksum);
 PetscErrorCode CkDataFetch(CkData data, PetscInt n, const PetscInt index[], float features[], PetscInt labels[]);
 /* Labels of all N samples, after Open. Not collective. */
 PetscErrorCode CkDataGetLabels(CkData data, PetscInt labels[]);
+/*
+  Augmentation: images of training batches are moved by up to `pad` pixels in each direction, what comes in being black
+  (what a stored zero is after the transforms), and left and right are exchanged with probability 1/2; both are
+  functions of (seed, replica, step, position in the batch). Values, slopes, D and test errors see the images as they
+  are.
+*/
+PetscErrorCode CkDataRegisterAugmentOptions(void);
+/* -data_augment, -data_augment_pad, after Open; none without this call. User errors: no images, a margin as large as
+ * they are. Collective. */
+PetscErrorCode CkDataSetAugmentFromOptions(CkData data);
+PetscErrorCode CkDataGetAugmentation(CkData data, PetscBool *flip, PetscInt *pad); /* pad 0: no crop; not collective */
+/* features [n x CkShapeSize], as fetched, of positions first .. first+n-1 of the batch, changed in place. Not
+ * collective. */
+PetscErrorCode CkDataAugment(CkData data, uint64_t seed, const CkBatch *batch, PetscInt first, PetscInt n,
+                             float features[]);
 /* Bytes that set-up needs (after Open): once per node in shared memory, and on each rank (all of them where nothing is
  * shared). */
 PetscErrorCode CkDataMemory(CkData data, double *per_node, double *per_rank);

@@ -84,6 +84,8 @@ PetscErrorCode CkDynamicsRun(CkDynamics dynamics);
 PetscErrorCode CkDynamicsGetProgress(CkDynamics dynamics, PetscInt *epoch, PetscInt *epochs, PetscInt *step);
 /* Samples of a batch and updates of an epoch; after set-up. */
 PetscErrorCode CkDynamicsGetBatches(CkDynamics dynamics, PetscInt *batch, PetscInt *updates);
+/* Whether gradients are those of training mode; after CkDynamicsSetFromOptions(). */
+PetscErrorCode CkDynamicsGetMode(CkDynamics dynamics, CkMode *mode);
 /* t: the learning rates (sde: the time steps) of all updates so far, added. */
 PetscErrorCode CkDynamicsGetTime(CkDynamics dynamics, double *time);
 /* Vectors of length d held over all ranks, x among them, and samples whose gradients an epoch takes; after set-up. */

@@ -38,6 +38,7 @@ static PetscErrorCode RegisterOptions(void)
 {
   PetscFunctionBeginUser;
   PetscCall(CkProblemRegisterOptions());
+  PetscCall(CkDataRegisterAugmentOptions());
   PetscCall(CkDynamicsRegisterOptions());
   PetscCall(CkOptionsRegister("Train", table));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -203,10 +204,11 @@ static PetscErrorCode TrainingMemory(const Training *t, double *bytes)
 /* Sizes, operations and memory, known before any data is read. */
 static PetscErrorCode PrintPlan(const Training *t)
 {
-  PetscInt epochs, batch, updates;
-  double   forward, data, training, vectors, samples;
-  char     bytes[3][32], name[PETSC_MAX_PATH_LEN + 8];
-  CkTable  rows;
+  PetscInt  epochs, batch, updates, pad;
+  PetscBool flip;
+  double    forward, data, training, vectors, samples;
+  char      bytes[3][32], name[PETSC_MAX_PATH_LEN + 8];
+  CkTable   rows;
 
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsGetProgress(t->dynamics, NULL, &epochs, NULL));
@@ -220,6 +222,9 @@ static PetscErrorCode PrintPlan(const Training *t)
   CkFormatBytes(training, bytes[2]);
   PetscCall(CkTableCreate(t->comm, "Training", &rows));
   PetscCall(CkProblemDescribe(&t->problem, rows));
+  PetscCall(CkDataGetAugmentation(t->problem.data, &flip, &pad));
+  if (flip) PetscCall(CkTableRow(rows, "augmentation", "", "left and right exchanged with probability 1/2"));
+  if (pad > 0) PetscCall(CkTableRow(rows, "augmentation", "", "moved by up to %" PetscInt_FMT " pixels", pad));
   PetscCall(CkDynamicsDescribe(t->dynamics, rows));
   PetscCall(CkTableRow(rows, "operations", "three forward passes a sample and epoch", "%.4g",
                        3 * forward * samples * (double)epochs));
@@ -284,6 +289,21 @@ static PetscErrorCode Train(Training *t)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Augmentation needs gradients of training mode. */
+static PetscErrorCode CheckAugmentation(const Training *t)
+{
+  PetscBool flip;
+  PetscInt  pad;
+  CkMode    mode;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDataGetAugmentation(t->problem.data, &flip, &pad));
+  PetscCall(CkDynamicsGetMode(t->dynamics, &mode));
+  CkCheckAll(t->comm, mode == CK_TRAINING || (!flip && pad == 0), PETSC_ERR_ARG_INCOMP,
+             "-data_augment has no effect on gradients of evaluation mode: leave it out, or take -dynamics_type sgd");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Run(MPI_Comm comm)
 {
   Training  t = {.comm = comm, .nsaves = MAX_SAVES};
@@ -301,10 +321,12 @@ static PetscErrorCode Run(MPI_Comm comm)
   PetscCall(CkReplicasCreate(comm, replicas, &t.replicas));
   PetscCall(CkReplicasGetComms(t.replicas, NULL, &group));
   PetscCall(CkProblemOpen(comm, group, &t.problem));
+  PetscCall(CkDataSetAugmentFromOptions(t.problem.data));
   PetscCall(CkLossSetBatchNormGroup(t.problem.loss, t.group));
   PetscCall(CkDynamicsCreate(t.problem.loss, t.problem.state, &t.dynamics));
   PetscCall(CkDynamicsSetReplicas(t.dynamics, t.replicas));
   PetscCall(CkDynamicsSetFromOptions(t.dynamics)); /* what is wrong there needs no data to be found */
+  PetscCall(CheckAugmentation(&t));
   PetscCall(CkProblemSetUp(&t.problem, (PetscBool)!dry_run));
   PetscCall(CkDynamicsSetUp(t.dynamics));
   PetscCall(CheckGroups(&t));

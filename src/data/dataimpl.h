@@ -45,6 +45,8 @@ struct _p_CkData {
   float    *fscale, *fshift;
   PetscBool identity, uniform; /* nothing to do; the same for all channels */
   uint64_t  checksum;
+  PetscBool flip; /* augmentation of training batches */
+  PetscInt  pad;  /* 0: no crop */
 };
 
 /* datasettings.c */

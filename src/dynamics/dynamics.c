@@ -443,6 +443,13 @@ PetscErrorCode CkDynamicsGetBatches(CkDynamics dynamics, PetscInt *batch, PetscI
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkDynamicsGetMode(CkDynamics dynamics, CkMode *mode)
+{
+  PetscFunctionBeginUser;
+  *mode = dynamics->mode;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkDynamicsGetTime(CkDynamics dynamics, double *time)
 {
   PetscFunctionBeginUser;

@@ -35,11 +35,12 @@ static PetscErrorCode FindObstacle(CkDynamics dynamics, CkFusedPath path)
 {
   CkNet       net;
   CkEngine    engine;
-  PetscInt    buffers, group;
+  CkData      data;
+  PetscInt    buffers, group, pad;
   double      l2;
   const char *type;
   char        why[200];
-  PetscBool   can;
+  PetscBool   can, flip;
 
   PetscFunctionBeginUser;
   PetscCall(CkLossGetNet(dynamics->loss, &net));
@@ -51,6 +52,9 @@ static PetscErrorCode FindObstacle(CkDynamics dynamics, CkFusedPath path)
   if (strcmp(type, "onednn") != 0) PetscFunctionReturn(Refuse(path, "-engine %s", type));
   PetscCall(CkLossGetL2(dynamics->loss, &l2));
   if (l2 != 0) PetscFunctionReturn(Refuse(path, "-loss_l2 %g is part of the loss (-dynamics_l2 is not)", l2));
+  PetscCall(CkLossGetData(dynamics->loss, &data));
+  PetscCall(CkDataGetAugmentation(data, &flip, &pad));
+  if (flip || pad > 0) PetscFunctionReturn(Refuse(path, "-data_augment changes the samples"));
   PetscCall(CkNetGetBuffers(net, &buffers));
   PetscCall(CkLossGetBatchNormGroup(dynamics->loss, &group));
   if (buffers > 0 && (dynamics->batch == 1 || dynamics->N % dynamics->batch == 1))

@@ -251,6 +251,10 @@ static PetscErrorCode NetworkTrain(CkLoss loss, CkTrainingBlocks *blocks, const 
   for (PetscInt b = 0; b < blocks->nblocks; ++b) n += blocks->size[b];
   PetscCall(MakeRoom(network, n));
   PetscCall(CkDataFetch(network->data, n, index, network->features, network->labels));
+  n = 0;
+  for (PetscInt b = 0; b < blocks->nblocks; n += blocks->size[b++])
+    PetscCall(CkDataAugment(network->data, blocks->seed, blocks->batch, blocks->first[b], blocks->size[b],
+                            network->features + (size_t)n * (size_t)network->size));
   blocks->features = network->features;
   blocks->labels = network->labels;
   PetscCall(CkEngineTrain(network->engine, blocks, values, correct, network->statistics, gradient));

@@ -29,6 +29,12 @@ fails "none.h5" "${task[@]}" -state none.h5 -output a.h5
 fails "-memory_limit allows" "${task[@]}" -memory_limit 0.000001 -output a.h5
 fails "mpl" "${task[@]}" -net mpl -output a.h5
 
+# Keys without effect
+fails "-data_augment flip is for images" "${task[@]}" -data_augment flip -output a.h5
+images=(train -data synthetic -data_shape '1,6,6' -data_classes 3 -data_count 41 -net mlp -net_widths 6 -output a.h5)
+fails "-data_augment has no effect" "${images[@]}" -data_augment flip -dynamics_type sde -dynamics_batch 10
+fails "-dynamics_steps 10 has no effect" "${task[@]}" -dynamics_schedule step -dynamics_steps 10 -output a.h5
+
 # The plan touches nothing; the run writes what the plan says.
 passes "run-040.h5 after update 6" "${task[@]}" -dynamics_epochs 3 -train_save 0,0.4,1 -output run.h5 -dry_run
 [ -z "$(find . -name '*.h5*')" ] || stop "the dry run left files"
@@ -46,5 +52,9 @@ fi
 # A run may start from saved weights, and an options file may stand for keys.
 printf 'data: synthetic\ndata_shape: 5\ndata_classes: 3\ndata_count: 41\nnet: mlp\nnet_widths: [6]\n' >task.yml
 passes "copy.h5" train -options_file_yaml task.yml -dynamics_epochs 0 -state run.h5 -dynamics_batch 0 -output copy.h5
+# Replicas, alone and coupled
+passes "2 in " "${task[@]}" -dynamics_replicas 2 -dynamics_epochs 2 -output replicas.h5
+passes "coupled" "${task[@]}" -dynamics_type parle -dynamics_replicas 2 -dynamics_inner 2 -dynamics_epochs 2 -output parle.h5
+passes "sde in evaluation mode" "${task[@]}" -dynamics_type sde -state run.h5 -dynamics_epochs 1 -output sde.h5
 rm -f ./*.h5
 echo "all fine"

@@ -14,6 +14,7 @@ typedef struct {
 static inline void set_options(const char a[], const char b[])
 {
   OK(CkDataRegisterOptions());
+  OK(CkDataRegisterAugmentOptions());
   OK(CkNetRegisterOptions());
   OK(CkEngineRegisterOptions());
   OK(CkLossRegisterOptions());
@@ -34,6 +35,7 @@ static inline void create_replicas(MPI_Comm comm, CkReplicas replicas, Network *
   OK(CkDataCreate(comm, &n->data));
   OK(CkDataSetFromOptions(n->data));
   OK(CkDataSetUp(n->data));
+  OK(CkDataSetAugmentFromOptions(n->data));
   OK(CkDataGetShape(n->data, &shape));
   OK(CkDataGetClasses(n->data, &classes));
   OK(CkNetCreate(comm, &n->net));

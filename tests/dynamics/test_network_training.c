@@ -42,6 +42,31 @@ static void same_bits_on_any_number_of_ranks(void **state)
   }
 }
 
+/* Flipped and shifted images: the same bits on any number of ranks, and other weights than without. */
+static void augmented_images(void **state)
+{
+  const char *const task = "-data synthetic -data_shape 2,5,5 -data_classes 3 -data_count 53 -net mlp -net_widths 9 "
+                           "-net_batchnorm -engine onednn -loss_sum_block 4 -dynamics_batch 12 -dynamics_rate 0.05 ";
+  Network           alone, together, plain;
+
+  (void)state;
+  set_options(task, "-data_augment flip,crop -data_augment_pad 1");
+  create_network(PETSC_COMM_SELF, &alone);
+  create_network(PETSC_COMM_WORLD, &together);
+  set_options(task, "-dynamics_fused off");
+  create_network(PETSC_COMM_SELF, &plain);
+  for (int step = 0; step < 7; ++step) {
+    OK(CkDynamicsStep(alone.dynamics));
+    OK(CkDynamicsStep(together.dynamics));
+    OK(CkDynamicsStep(plain.dynamics));
+    assert_on_all_ranks(same_state(&alone, &together));
+    assert_on_all_ranks(!same_state(&alone, &plain));
+  }
+  destroy_network(&alone);
+  destroy_network(&together);
+  destroy_network(&plain);
+}
+
 /* r <- (1 - m) r + m s with the statistics s of the batch just used, m = 0.1 or as chosen. */
 static void running_statistics(void **state)
 {
@@ -162,6 +187,7 @@ static void divergence(void **state)
 
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(same_bits_on_any_number_of_ranks),
+  cmocka_unit_test(augmented_images),
   cmocka_unit_test(running_statistics),
   cmocka_unit_test(learns_and_evaluates),
   cmocka_unit_test(group_of_one_is_refused),

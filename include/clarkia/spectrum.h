@@ -108,6 +108,10 @@ PetscErrorCode CkSpectrumSetMethod(CkSpectrum spectrum, CkSpectrumMethod method)
 /* Eigenvectors to compute: the k leading ones, or CK_SPECTRUM_ALL. */
 #define CK_SPECTRUM_ALL (-1)
 PetscErrorCode CkSpectrumSetVectors(CkSpectrum spectrum, PetscInt k);
+/* krylov: the next solve starts from these k vectors (borrowed until then; 0: none), before -spectrum_start. */
+PetscErrorCode CkSpectrumSetStart(CkSpectrum spectrum, PetscInt k, const Vec vectors[]);
+/* How many spectra will be solved whose eigenvectors are all kept, for the plan; 1 unless told. */
+PetscErrorCode CkSpectrumSetSeries(CkSpectrum spectrum, PetscInt spectra);
 /* What the table and the file say about the weights and the samples ("Fashion-MNIST train, images 0-3999"); copied. */
 PetscErrorCode CkSpectrumSetDescription(CkSpectrum spectrum, const char weights[], const char samples[]);
 /* Checksums as they stand in the result file; a checkpoint is refused where they differ. Copied. */
@@ -141,6 +145,15 @@ PetscErrorCode CkSpectrumGetValues(CkSpectrum spectrum, PetscInt *n, const doubl
 /* The k leading eigenvectors, orthonormal, largest entry positive; borrowed. */
 PetscErrorCode CkSpectrumGetVectors(CkSpectrum spectrum, PetscInt *k, const Vec **vectors);
 PetscErrorCode CkSpectrumGetStatistics(CkSpectrum spectrum, CkSpectrumStatistics *statistics);
+/* The score rank/d + variance of the eigenvalues, (T.6), with the rank that it counts (decision 12); by the route
+ * density an estimate with its standard error, else error = 0. User error where all non-zero eigenvalues are not known.
+ */
+typedef struct {
+  double score, error, rank, variance;
+} CkSpectrumScore;
+PetscErrorCode CkSpectrumGetScore(CkSpectrum spectrum, CkSpectrumScore *score);
+/* User error unless the method planned (CkSpectrumPlan()) gives a score. */
+PetscErrorCode CkSpectrumCheckScore(CkSpectrum spectrum);
 /* Of the route density (user error for another); borrowed, the same bits on every rank and any number of ranks. */
 PetscErrorCode CkSpectrumGetDensity(CkSpectrum spectrum, const CkSpectrumDensity **density);
 /* The parts of -noise_group, in the order of the table (n = 0: none asked for); the leading subspaces of those of
@@ -149,4 +162,25 @@ PetscErrorCode CkSpectrumGetGroups(CkSpectrum spectrum, PetscInt *n, const CkSpe
                                    const CkSubspaces **subspaces);
 PetscErrorCode CkSpectrumView(CkSpectrum spectrum);               /* the summary table */
 PetscErrorCode CkSpectrumWrite(CkSpectrum spectrum, CkFile file); /* datasets and attributes of docs/formats.md */
+/* Eigenvalues, residuals and attributes alone, in a folder of the file ("/spectra/3"), for several in one file. */
+PetscErrorCode CkSpectrumWriteIn(CkSpectrum spectrum, CkFile file, const char path[]);
 PetscErrorCode CkSpectrumDestroy(CkSpectrum *spectrum);
+
+/*
+  CkSpectrumSeries: spectra of one loss at several points, one after the other by the same CkSpectrum (borrowed):
+  distances between them and overlaps of their leading eigenspaces; docs/theory.md, (H.7) to (H.9). Collective.
+*/
+typedef struct _p_CkSpectrumSeries *CkSpectrumSeries;
+PetscErrorCode                      CkSpectrumSeriesCreate(CkSpectrum spectrum, CkSpectrumSeries *series);
+/* The spectrum as it has just been solved; values and vectors are copied. name: for tables ("epoch-10.h5"). */
+PetscErrorCode CkSpectrumSeriesAdd(CkSpectrumSeries series, const char name[]);
+/* The eigenvectors of the last one added; borrowed. */
+PetscErrorCode CkSpectrumSeriesGetLast(CkSpectrumSeries series, PetscInt *k, const Vec **vectors);
+/* All pairs; after the last CkSpectrumSeriesAdd(). */
+PetscErrorCode CkSpectrumSeriesCompare(CkSpectrumSeries series);
+/* n spectra; distance, shape [n x n], (H.8) and (H.9); subspaces NULL where no vectors were computed; borrowed. */
+PetscErrorCode CkSpectrumSeriesGet(CkSpectrumSeries series, PetscInt *n, const double **distance, const double **shape,
+                                   const CkSubspaces **subspaces);
+PetscErrorCode CkSpectrumSeriesView(CkSpectrumSeries series);
+PetscErrorCode CkSpectrumSeriesWrite(CkSpectrumSeries series, CkFile file);
+PetscErrorCode CkSpectrumSeriesDestroy(CkSpectrumSeries *series);

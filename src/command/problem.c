@@ -2,11 +2,14 @@
 #include "problem.h"
 #include <clarkia/error.h>
 #include <clarkia/options.h>
+#include <string.h>
+
+enum { CK_LIST_ROOM = 65536 }; /* bytes of a list of files */
 
 static const CkOption table[] = {
   {"state", CK_OPTION_FILE, NULL, 0, 0, NULL,
    "file of the weights (HDF5, written by train); random: random weights from -seed; unset: those in -net FILE.onnx, "
-   "else random ones"},
+   "else random ones; spectrum: A,B,.. is a series"},
   {0}};
 
 PetscErrorCode CkProblemRegisterOptions(void)
@@ -20,15 +23,21 @@ PetscErrorCode CkProblemRegisterOptions(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Open(CkProblem *problem)
+static PetscErrorCode OpenData(CkProblem *problem)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkDataCreate(problem->comm, &problem->data));
+  PetscCall(CkDataSetFromOptions(problem->data));
+  PetscCall(CkDataOpen(problem->data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode OpenNet(CkProblem *problem)
 {
   CkShape  shape;
   PetscInt classes;
 
   PetscFunctionBeginUser;
-  PetscCall(CkDataCreate(problem->comm, &problem->data));
-  PetscCall(CkDataSetFromOptions(problem->data));
-  PetscCall(CkDataOpen(problem->data));
   PetscCall(CkDataGetShape(problem->data, &shape));
   PetscCall(CkDataGetClasses(problem->data, &classes));
   PetscCall(CkNetCreate(problem->comm, &problem->net));
@@ -56,31 +65,43 @@ PetscErrorCode CkProblemDataMemory(const CkProblem *problem, double *bytes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The small things that may be wrong come before the long reading of data. */
-static PetscErrorCode Load(CkProblem *problem, const char file[], PetscInt seed)
+static PetscErrorCode LoadState(CkProblem *problem, const char file[])
 {
-  double    bytes;
+  PetscInt  seed;
   PetscBool has;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetInt("seed", &seed, NULL));
+  PetscCall(CkStateInitialize(problem->state, (uint64_t)seed));
+  if (!file[0]) PetscCall(CkStateTakeInitial(problem->state, &has));
+  else if (strcmp(file, "random") != 0) PetscCall(CkStateRead(problem->state, file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The small things that may be wrong come before the long reading of data. */
+static PetscErrorCode Load(CkProblem *problem, const char file[])
+{
+  double bytes;
 
   PetscFunctionBeginUser;
   PetscCall(CkProblemDataMemory(problem, &bytes));
   PetscCall(CkMemoryCheck(problem->comm, bytes, "the data set",
                           "take fewer samples (-data_count), more nodes, or raise -memory_limit"));
-  PetscCall(CkStateInitialize(problem->state, (uint64_t)seed));
-  if (!file[0]) PetscCall(CkStateTakeInitial(problem->state, &has));
-  else if (strcmp(file, "random") != 0) PetscCall(CkStateRead(problem->state, file));
+  PetscCall(LoadState(problem, file));
   PetscCall(CkDataSetUp(problem->data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* For tables: where the weights come from. */
-static PetscErrorCode DescribeWeights(CkProblem *problem, const char file[], PetscInt seed)
+static PetscErrorCode DescribeWeights(CkProblem *problem, const char file[])
 {
+  PetscInt      seed;
   const char   *net;
   const double *weights, *buffers;
   const size_t  room = sizeof(problem->weights);
 
   PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetInt("seed", &seed, NULL));
   PetscCall(CkNetGetInitial(problem->net, &weights, &buffers));
   PetscCall(CkNetGetName(problem->net, &net));
   if (file[0] && strcmp(file, "random") != 0) PetscCall(PetscStrncpy(problem->weights, file, room));
@@ -89,30 +110,42 @@ static PetscErrorCode DescribeWeights(CkProblem *problem, const char file[], Pet
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkProblemOpen(MPI_Comm comm, MPI_Comm loss, CkProblem *problem)
+/* Data, net, state and loss, the weights being those of `state`. */
+static PetscErrorCode OpenWith(MPI_Comm comm, MPI_Comm loss, const char state[], CkProblem *problem)
 {
-  char     file[PETSC_MAX_PATH_LEN];
-  PetscInt seed;
-
   PetscFunctionBeginUser;
   *problem = (CkProblem){.comm = comm, .loss_comm = loss};
+  PetscCall(OpenData(problem));
+  PetscCall(OpenNet(problem));
+  PetscCall(DescribeWeights(problem, state));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetUpWith(CkProblem *problem, PetscBool load, const char state[])
+{
+  PetscFunctionBeginUser;
+  if (load) PetscCall(Load(problem, state));
+  PetscCall(CkLossSetUp(problem->loss));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemOpen(MPI_Comm comm, MPI_Comm loss, CkProblem *problem)
+{
+  char file[PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBeginUser;
   PetscCall(CkOptionsGetString("state", file, sizeof(file), NULL));
-  PetscCall(CkOptionsGetInt("seed", &seed, NULL));
-  PetscCall(Open(problem));
-  PetscCall(DescribeWeights(problem, file, seed));
+  PetscCall(OpenWith(comm, loss, file, problem));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkProblemSetUp(CkProblem *problem, PetscBool load)
 {
-  char     file[PETSC_MAX_PATH_LEN];
-  PetscInt seed;
+  char file[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetString("state", file, sizeof(file), NULL));
-  PetscCall(CkOptionsGetInt("seed", &seed, NULL));
-  if (load) PetscCall(Load(problem, file, seed));
-  PetscCall(CkLossSetUp(problem->loss));
+  PetscCall(SetUpWith(problem, load, file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -121,6 +154,77 @@ PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem
   PetscFunctionBeginUser;
   PetscCall(CkProblemOpen(comm, comm, problem));
   PetscCall(CkProblemSetUp(problem, load));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemCreateWith(MPI_Comm comm, PetscBool load, const char state[], CkProblem *problem)
+{
+  PetscFunctionBeginUser;
+  PetscCall(OpenWith(comm, comm, state, problem));
+  PetscCall(SetUpWith(problem, load, state));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemSetState(CkProblem *problem, const char state[])
+{
+  PetscInt     first, last;
+  double      *weights, *buffers;
+  PetscScalar *mine;
+  Vec          x;
+
+  PetscFunctionBeginUser;
+  PetscCall(DescribeWeights(problem, state));
+  PetscCall(LoadState(problem, state));
+  PetscCall(CkStateGetArrays(problem->state, &weights, &buffers));
+  PetscCall(CkLossCreateVec(problem->loss, &x));
+  PetscCall(VecGetOwnershipRange(x, &first, &last));
+  PetscCall(VecGetArrayWrite(x, &mine));
+  PetscCall(PetscArraycpy(mine, weights + first, last - first));
+  PetscCall(VecRestoreArrayWrite(x, &mine));
+  PetscCall(CkLossSetPoint(problem->loss, x));
+  PetscCall(VecDestroy(&x));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemSetNet(CkProblem *problem, PetscBool load, const char state[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkLossDestroy(&problem->loss));
+  PetscCall(CkStateDestroy(&problem->state));
+  PetscCall(CkNetDestroy(&problem->net));
+  PetscCall(OpenNet(problem));
+  PetscCall(DescribeWeights(problem, state));
+  if (load) PetscCall(LoadState(problem, state));
+  PetscCall(CkLossSetUp(problem->loss));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemGetList(MPI_Comm comm, const char key[], PetscInt *n, char ***names)
+{
+  char     *text, **list;
+  int       count;
+  PetscBool full = PETSC_TRUE;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(CK_LIST_ROOM, &text));
+  PetscCall(CkOptionsGetString(key, text, CK_LIST_ROOM, NULL));
+  PetscCall(PetscStrToArray(text, ',', &count, &list));
+  *n = count;
+  PetscCall(PetscMalloc1(PetscMax(1, count), names));
+  for (int i = 0; i < count; ++i) PetscCall(PetscStrallocpy(list[i], &(*names)[i]));
+  for (size_t i = 0; text[i]; ++i) /* PetscStrToArray() passes over empty names */
+    if (text[i] == ',' && (i == 0 || text[i + 1] == ',' || !text[i + 1])) full = PETSC_FALSE;
+  PetscCall(PetscStrToArrayDestroy(count, list));
+  CkCheckAll(comm, full, PETSC_ERR_ARG_WRONG, "-%s %s: a name between two commas is empty", key, text);
+  PetscCall(PetscFree(text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkProblemFreeList(PetscInt n, char ***names)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < n; ++i) PetscCall(PetscFree((*names)[i]));
+  PetscCall(PetscFree(*names));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -25,6 +25,16 @@ PetscErrorCode CkProblemOpen(MPI_Comm comm, MPI_Comm loss, CkProblem *problem);
 PetscErrorCode CkProblemSetUp(CkProblem *problem, PetscBool load);
 /* Both, for commands with nothing to check in between. */
 PetscErrorCode CkProblemCreate(MPI_Comm comm, PetscBool load, CkProblem *problem);
+/* The same with another state than that of -state ("": none, "random"). */
+PetscErrorCode CkProblemCreateWith(MPI_Comm comm, PetscBool load, const char state[], CkProblem *problem);
+/* Other weights for the same net and data (loaded), at which the loss stands then. Collective. */
+PetscErrorCode CkProblemSetState(CkProblem *problem, const char state[]);
+/* Another net (-net and its keys) for the same data, with its weights; the old one, its state and loss are destroyed.
+   load: as that of the problem. Collective. */
+PetscErrorCode CkProblemSetNet(CkProblem *problem, PetscBool load, const char state[]);
+/* Names that stand between commas in the value of a key (user error for an empty one), 0 of them where it is unset. */
+PetscErrorCode CkProblemGetList(MPI_Comm comm, const char key[], PetscInt *n, char ***names);
+PetscErrorCode CkProblemFreeList(PetscInt n, char ***names);
 /* Bytes of the data set per rank, a rank's part of what is stored once per node included. Collective. */
 PetscErrorCode CkProblemDataMemory(const CkProblem *problem, double *bytes);
 /* Rows "data", "net", "forward pass", "weights from", and the net's notes, of a summary table. */

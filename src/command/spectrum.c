@@ -1,3 +1,4 @@
+#include "spectrum.h"
 #include "problem.h"
 #include <clarkia/command.h>
 #include <clarkia/error.h>
@@ -12,13 +13,14 @@ static PetscErrorCode RegisterOptions(void)
 {
   PetscFunctionBeginUser;
   PetscCall(CkProblemRegisterOptions());
+  PetscCall(CkSpectrumNetsRegisterOptions());
   PetscCall(CkDiffusionRegisterOptions());
   PetscCall(CkSpectrumRegisterOptions());
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* What a user should know of the net, from an ONNX file say. */
-static PetscErrorCode LogNotes(const CkProblem *problem)
+PetscErrorCode CkSpectrumLogNotes(const CkProblem *problem)
 {
   const char *const *notes;
   const char        *name;
@@ -48,7 +50,7 @@ static PetscErrorCode SetClasses(CkProblem *problem, CkSpectrum spectrum)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreateSpectrum(CkProblem *problem, CkDiffusion *D, CkSpectrum *spectrum)
+PetscErrorCode CkSpectrumFromProblem(CkProblem *problem, CkDiffusion *D, CkSpectrum *spectrum)
 {
   const char *samples;
   double      bytes;
@@ -66,8 +68,7 @@ static PetscErrorCode CreateSpectrum(CkProblem *problem, CkDiffusion *D, CkSpect
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Checksums of data and weights ("" without a state). */
-static PetscErrorCode Checksums(CkProblem *problem, char data[32], char weights[32])
+PetscErrorCode CkSpectrumChecksums(CkProblem *problem, char data[32], char weights[32])
 {
   uint64_t checksum;
 
@@ -109,7 +110,7 @@ static PetscErrorCode WriteResult(CkFile file, CkProblem *problem, CkSpectrum sp
 
   PetscFunctionBeginUser;
   PetscCall(CkFileWriteProvenance(file));
-  PetscCall(Checksums(problem, data, weights));
+  PetscCall(CkSpectrumChecksums(problem, data, weights));
   PetscCall(CkFileWriteString(file, "/", "data_checksum", data));
   if (weights[0]) PetscCall(CkFileWriteString(file, "/", "weights_checksum", weights));
   PetscCall(WriteNotes(file, problem));
@@ -127,7 +128,7 @@ static PetscErrorCode Solve(MPI_Comm comm, CkProblem *problem, CkSpectrum spectr
 
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetString("output", output, sizeof(output), NULL));
-  PetscCall(Checksums(problem, data, weights));
+  PetscCall(CkSpectrumChecksums(problem, data, weights));
   PetscCall(CkSpectrumSetChecksums(spectrum, weights, data));
   if (output[0]) PetscCall(CkFileCreate(comm, output, &file));
   ierr = CkSpectrumSolve(spectrum);
@@ -171,25 +172,53 @@ static PetscErrorCode CheckFiles(MPI_Comm comm)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Run(MPI_Comm comm)
+static PetscErrorCode RunOne(MPI_Comm comm, PetscBool dry)
 {
-  PetscBool   dry;
   CkProblem   problem;
   CkDiffusion D;
   CkSpectrum  spectrum;
 
   PetscFunctionBeginUser;
-  PetscCall(CheckEffect(comm));
-  PetscCall(CheckFiles(comm));
-  PetscCall(CkOptionsGetBool("dry_run", &dry, NULL));
   PetscCall(CkProblemCreate(comm, (PetscBool)!dry, &problem));
-  PetscCall(LogNotes(&problem));
-  PetscCall(CreateSpectrum(&problem, &D, &spectrum));
+  PetscCall(CkSpectrumLogNotes(&problem));
+  PetscCall(CkSpectrumFromProblem(&problem, &D, &spectrum));
   if (dry) PetscCall(CkSpectrumPlan(spectrum, PETSC_TRUE));
   else PetscCall(Solve(comm, &problem, spectrum));
   PetscCall(CkSpectrumDestroy(&spectrum));
   PetscCall(CkDiffusionDestroy(&D));
   PetscCall(CkProblemDestroy(&problem));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumRefuseKeys(MPI_Comm comm, PetscInt n, const char *const keys[], const char why[])
+{
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < n; ++i) {
+    PetscBool given;
+
+    PetscCall(PetscOptionsHasName(NULL, NULL, keys[i], &given));
+    CkCheckAll(comm, !given, PETSC_ERR_ARG_INCOMP, "%s is for one spectrum, and %s: leave it out", keys[i], why);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Run(MPI_Comm comm)
+{
+  PetscInt  nnets, nstates;
+  char    **nets, **states;
+  PetscBool dry;
+
+  PetscFunctionBeginUser;
+  PetscCall(CheckEffect(comm));
+  PetscCall(CheckFiles(comm));
+  PetscCall(CkOptionsGetBool("dry_run", &dry, NULL));
+  PetscCall(CkProblemGetList(comm, "net_list", &nnets, &nets));
+  PetscCall(CkProblemGetList(comm, "state", &nstates, &states));
+  if (nnets > 0) PetscCall(CkSpectrumRunNets(comm, dry, nnets, nets, nstates, states));
+  else if (nstates > 1) PetscCall(CkSpectrumRunSeries(comm, dry, nstates, states));
+  else PetscCall(RunOne(comm, dry));
+  PetscCall(CkProblemFreeList(nnets, &nets));
+  PetscCall(CkProblemFreeList(nstates, &states));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

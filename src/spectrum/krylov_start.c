@@ -71,22 +71,36 @@ static PetscErrorCode ToSamples(CkSpectrum s, PetscInt count, const Vec V[], Vec
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode SetSpace(CkSpectrum s, EPS eps, PetscInt count, const Vec V[])
+{
+  Vec *U;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(count, &U));
+  if (s->krylov.form == CK_KRYLOV_WEIGHT) { /* copies: the solver may write to them */
+    for (PetscInt j = 0; j < count; ++j) PetscCall(VecDuplicate(V[j], &U[j]));
+    for (PetscInt j = 0; j < count; ++j) PetscCall(VecCopy(V[j], U[j]));
+  } else PetscCall(ToSamples(s, count, V, U));
+  PetscCall(EPSSetInitialSpace(eps, count, U));
+  PetscCall(CkSpectrumDestroyVectors(count, &U));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkKrylovSetStart(CkSpectrum s, EPS eps)
 {
   PetscInt count = 0;
-  Vec     *V, *U;
+  Vec     *V;
 
   PetscFunctionBeginUser;
-  if (!s->start[0]) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(ReadVectors(s, &count, &V));
-  if (s->krylov.form == CK_KRYLOV_WEIGHT) PetscCall(EPSSetInitialSpace(eps, count, V));
-  else {
-    PetscCall(PetscMalloc1(count, &U));
-    PetscCall(ToSamples(s, count, V, U));
-    PetscCall(EPSSetInitialSpace(eps, count, U));
-    PetscCall(CkSpectrumDestroyVectors(count, &U));
+  if (s->nstart > 0) {
+    count = PetscMin(s->nstart, s->krylov.nev);
+    PetscCall(SetSpace(s, eps, count, s->start_vectors));
+    PetscCall(CkLog(s->comm, "starting from %" PetscInt_FMT " eigenvectors of the spectrum before", count));
+  } else if (s->start[0]) {
+    PetscCall(ReadVectors(s, &count, &V));
+    PetscCall(SetSpace(s, eps, count, V));
+    PetscCall(CkSpectrumDestroyVectors(count, &V));
+    PetscCall(CkLog(s->comm, "starting from %" PetscInt_FMT " eigenvectors of %s", count, s->start));
   }
-  PetscCall(CkSpectrumDestroyVectors(count, &V));
-  PetscCall(CkLog(s->comm, "starting from %" PetscInt_FMT " eigenvectors of %s", count, s->start));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

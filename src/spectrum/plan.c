@@ -81,15 +81,20 @@ static PetscErrorCode ChooseSolver(CkSpectrum s)
 /* Estimate of a route; ELPA, where nobody asked for it, makes way for ScaLAPACK, which needs far less room. */
 static PetscErrorCode Estimate(CkSpectrum s, CkSpectrumMethod method, CkSpectrumEstimate *e, PetscBool *fits)
 {
-  double limit;
+  double      limit;
+  PetscMPIInt size;
 
   PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_size(s->comm, &size));
   PetscCall(CkMemoryLimit(s->comm, &limit));
   PetscCall(ChooseSolver(s));
   while (PETSC_TRUE) {
     *e = (CkSpectrumEstimate){0};
     PetscCall(CkSpectrumRouteFind(method)->estimate(s, e));
     PetscCall(CkGroupsEstimate(s, e));
+    if (s->series > 1)
+      e->vectors +=
+        sizeof(double) * (double)s->series * CkSpectrumVectorCount(s, e->values) * ceil((double)s->d / size);
     *fits = (PetscBool)(CkSpectrumTotalMemory(s, e) <= limit);
     if (*fits || s->solver_asked || s->solver == CK_SOLVER_SCALAPACK) break;
     s->solver = CK_SOLVER_SCALAPACK;
@@ -223,6 +228,9 @@ static PetscErrorCode PrintPlan(CkSpectrum s)
   PetscCall(
     CkTableRow(table, "solver", CkSpectrumMatrixFree(s) ? s->krylov.reason : "", "%s", CkSpectrumSolverName(s)));
   if (s->method == CK_SPECTRUM_GRAM) PetscCall(CkSpectrumProductRow(s, table));
+  if (s->series > 1)
+    PetscCall(
+      CkTableRow(table, "spectra", "passes and operations below are those of each", "%" PetscInt_FMT, s->series));
   PetscCall(PrintCosts(s, table, &s->estimate));
   PetscCall(CkTableDestroy(&table));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -116,6 +116,7 @@ PetscErrorCode CkSpectrumCreate(CkDiffusion D, CkSpectrum *spectrum)
   s->steps = 80;
   s->width = 0.1;
   s->seed = 1;
+  s->series = 1;
   s->check = PETSC_TRUE;
   s->phase = CK_PHASE_COUNT;
   *spectrum = s;
@@ -215,6 +216,21 @@ PetscErrorCode CkSpectrumSetVectors(CkSpectrum s, PetscInt k)
   PetscCheck(k == CK_SPECTRUM_ALL || (k >= 0 && k <= s->d), s->comm, PETSC_ERR_ARG_OUTOFRANGE,
              "%" PetscInt_FMT " eigenvectors of dimension %" PetscInt_FMT, k, s->d);
   s->wanted = k;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumSetStart(CkSpectrum s, PetscInt k, const Vec vectors[])
+{
+  PetscFunctionBeginUser;
+  s->nstart = k;
+  s->start_vectors = vectors;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumSetSeries(CkSpectrum s, PetscInt spectra)
+{
+  PetscFunctionBeginUser;
+  s->series = spectra;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -111,6 +111,9 @@ struct _p_CkSpectrum {
   CkKrylovPlan krylov;
   char         start[PETSC_MAX_PATH_LEN], checkpoint[PETSC_MAX_PATH_LEN];
   double       checkpoint_interval;
+  PetscInt     nstart; /* vectors to start from, borrowed */
+  const Vec   *start_vectors;
+  PetscInt     series;        /* spectra whose eigenvectors are kept */
   PetscInt     probes, steps; /* density */
   double       width;         /* of a node in the smoothed density, decades */
   PetscInt     seed;

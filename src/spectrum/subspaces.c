@@ -59,9 +59,9 @@ static PetscErrorCode Compare(CkSubspaces *spaces, PetscInt m, const double prod
   PetscCall(PetscMalloc1(PetscMax(1, k), &cosines));
   if (k > 0) PetscCall(Cosines(m, products, start[a], spaces->dimension[a], start[b], spaces->dimension[b], cosines));
   for (PetscInt i = 0; i < k; ++i) {
-    const double cosine = PetscMin(1., cosines[i]), angle = acos(cosine) * 180 / PETSC_PI;
+    const double angle = acos(PetscMin(1., cosines[i])) * 180 / PETSC_PI; /* of vectors orthonormal but for rounding */
 
-    sum += cosine * cosine;
+    sum += cosines[i] * cosines[i];
     spaces->angle[(a * spaces->n + b) * spaces->most + i] = angle;
     spaces->angle[(b * spaces->n + a) * spaces->most + i] = angle;
   }

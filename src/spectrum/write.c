@@ -1,20 +1,29 @@
 #include "spectrumimpl.h"
 #include <math.h>
+#include <string.h>
 
 /* The result file: docs/formats.md, section "Spectrum". */
 
 /* Eigenvectors are gathered to rank 0 this many bytes at a time. */
 #define ROW_BYTES 67108864.
 
-static PetscErrorCode WriteValues(CkSpectrum s, CkFile file)
+/* "/eigenvalues" in the root, "/spectra/0/eigenvalues" in "/spectra/0". */
+static const char *In(const char path[], const char name[], char full[], size_t room)
+{
+  (void)PetscSNPrintf(full, room, "%s/%s", strcmp(path, "/") == 0 ? "" : path, name);
+  return full;
+}
+
+static PetscErrorCode WriteValues(CkSpectrum s, CkFile file, const char path[])
 {
   const PetscInt64 shape[] = {s->n};
+  char             full[256];
 
   PetscFunctionBeginUser;
   PetscCall(
-    CkFileWriteAll(file, "/eigenvalues", CK_F64, 1, shape, s->values, "1",
+    CkFileWriteAll(file, In(path, "eigenvalues", full, sizeof(full)), CK_F64, 1, shape, s->values, "1",
                    "eigenvalues, descending; those of the dimension that are not listed are zero if complete = 1"));
-  PetscCall(CkFileWriteAll(file, "/residuals", CK_F64, 1, shape, s->residual, "1",
+  PetscCall(CkFileWriteAll(file, In(path, "residuals", full, sizeof(full)), CK_F64, 1, shape, s->residual, "1",
                            "|D v - lambda v|_2 / lambda_max with D v from the data; NaN where not computed"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -67,7 +76,7 @@ static PetscErrorCode WriteVectors(CkSpectrum s, CkFile file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WriteProblem(CkSpectrum s, CkFile file)
+static PetscErrorCode WriteProblem(CkSpectrum s, CkFile file, const char path[])
 {
   CkNet       net;
   CkEngine    engine;
@@ -78,31 +87,31 @@ static PetscErrorCode WriteProblem(CkSpectrum s, CkFile file)
   PetscCall(CkLossGetNet(s->loss, &net));
   PetscCall(CkLossGetEngine(s->loss, &engine));
   PetscCall(CkDiffusionGetCentred(s->D, &centred));
-  PetscCall(CkFileWriteString(file, "/", "kind", "spectrum"));
-  PetscCall(CkFileWriteString(file, "/", "operator", centred ? "diffusion" : "second moment"));
-  PetscCall(CkFileWriteString(file, "/", "method", CkSpectrumMethodName(s->method)));
-  PetscCall(CkFileWriteString(file, "/", "solver", CkSpectrumSolverName(s)));
+  PetscCall(CkFileWriteString(file, path, "kind", "spectrum"));
+  PetscCall(CkFileWriteString(file, path, "operator", centred ? "diffusion" : "second moment"));
+  PetscCall(CkFileWriteString(file, path, "method", CkSpectrumMethodName(s->method)));
+  PetscCall(CkFileWriteString(file, path, "solver", CkSpectrumSolverName(s)));
   if (CkSpectrumMatrixFree(s)) {
-    PetscCall(CkFileWriteString(file, "/", "space", CkKrylovFormName(s->krylov.form)));
-    PetscCall(CkFileWriteInt(file, "/", "columns", s->krylov.block));
+    PetscCall(CkFileWriteString(file, path, "space", CkKrylovFormName(s->krylov.form)));
+    PetscCall(CkFileWriteInt(file, path, "columns", s->krylov.block));
   }
   if (s->method == CK_SPECTRUM_GRAM) {
-    PetscCall(CkFileWriteString(file, "/", "products", s->products == CK_FLOAT32 ? "single" : "double"));
-    PetscCall(CkFileWriteReal(file, "/", "product_noise", CkSpectrumProductNoise(s)));
+    PetscCall(CkFileWriteString(file, path, "products", s->products == CK_FLOAT32 ? "single" : "double"));
+    PetscCall(CkFileWriteReal(file, path, "product_noise", CkSpectrumProductNoise(s)));
   }
   if (net) {
     PetscCall(CkNetGetName(net, &text));
-    PetscCall(CkFileWriteString(file, "/", "network", text));
+    PetscCall(CkFileWriteString(file, path, "network", text));
   }
   if (engine) {
     PetscCall(CkEngineGetType(engine, &text));
-    PetscCall(CkFileWriteString(file, "/", "engine", text));
+    PetscCall(CkFileWriteString(file, path, "engine", text));
   }
-  PetscCall(CkFileWriteString(file, "/", "weights_from", s->weights));
-  PetscCall(CkFileWriteString(file, "/", "samples_from", s->samples));
-  PetscCall(CkFileWriteInt(file, "/", "dimension", s->d));
-  PetscCall(CkFileWriteInt(file, "/", "samples", s->N));
-  PetscCall(CkFileWriteInt(file, "/", "complete", s->statistics.complete));
+  PetscCall(CkFileWriteString(file, path, "weights_from", s->weights));
+  PetscCall(CkFileWriteString(file, path, "samples_from", s->samples));
+  PetscCall(CkFileWriteInt(file, path, "dimension", s->d));
+  PetscCall(CkFileWriteInt(file, path, "samples", s->N));
+  PetscCall(CkFileWriteInt(file, path, "complete", s->statistics.complete));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -144,18 +153,18 @@ PetscErrorCode CkSpectrumWriteStatistics(CkFile file, const char path[], const C
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WriteCosts(CkSpectrum s, CkFile file)
+static PetscErrorCode WriteCosts(CkSpectrum s, CkFile file, const char path[])
 {
   PetscFunctionBeginUser;
-  PetscCall(CkFileWriteReal(file, "/", "passes", s->statistics.passes));
-  PetscCall(CkFileWriteReal(file, "/", "solver_passes", s->passes[CK_PHASE_SOLVE]));
-  PetscCall(CkFileWriteReal(file, "/", "sweeps", s->statistics.sweeps));
-  PetscCall(CkFileWriteReal(file, "/", "seconds", s->statistics.seconds));
+  PetscCall(CkFileWriteReal(file, path, "passes", s->statistics.passes));
+  PetscCall(CkFileWriteReal(file, path, "solver_passes", s->passes[CK_PHASE_SOLVE]));
+  PetscCall(CkFileWriteReal(file, path, "sweeps", s->statistics.sweeps));
+  PetscCall(CkFileWriteReal(file, path, "seconds", s->statistics.seconds));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Self-checks: names in one string, a line each, with discrepancies and bounds in the same order. */
-static PetscErrorCode WriteChecks(CkSpectrum s, CkFile file)
+static PetscErrorCode WriteChecks(CkSpectrum s, CkFile file, const char path[])
 {
   double measured[CK_SPECTRUM_CHECKS], bound[CK_SPECTRUM_CHECKS];
   char   names[CK_SPECTRUM_CHECKS * 64] = "";
@@ -168,21 +177,29 @@ static PetscErrorCode WriteChecks(CkSpectrum s, CkFile file)
     measured[i] = s->checks.list[i].measured;
     bound[i] = s->checks.list[i].bound;
   }
-  PetscCall(CkFileWriteString(file, "/", "check_names", names));
-  PetscCall(CkFileWriteReals(file, "/", "check_discrepancies", s->checks.n, measured));
-  PetscCall(CkFileWriteReals(file, "/", "check_bounds", s->checks.n, bound));
+  PetscCall(CkFileWriteString(file, path, "check_names", names));
+  PetscCall(CkFileWriteReals(file, path, "check_discrepancies", s->checks.n, measured));
+  PetscCall(CkFileWriteReals(file, path, "check_bounds", s->checks.n, bound));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkSpectrumWriteIn(CkSpectrum s, CkFile file, const char path[])
+{
+  PetscFunctionBeginUser;
+  PetscCheck(s->solved, s->comm, PETSC_ERR_ORDER, "Call CkSpectrumSolve() first");
+  PetscCall(CkFileCreateGroup(file, path));
+  PetscCall(WriteProblem(s, file, path));
+  PetscCall(CkSpectrumWriteStatistics(file, path, &s->statistics));
+  PetscCall(WriteCosts(s, file, path));
+  PetscCall(WriteChecks(s, file, path));
+  PetscCall(WriteValues(s, file, path));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkSpectrumWrite(CkSpectrum s, CkFile file)
 {
   PetscFunctionBeginUser;
-  PetscCheck(s->solved, s->comm, PETSC_ERR_ORDER, "Call CkSpectrumSolve() first");
-  PetscCall(WriteProblem(s, file));
-  PetscCall(CkSpectrumWriteStatistics(file, "/", &s->statistics));
-  PetscCall(WriteCosts(s, file));
-  PetscCall(WriteChecks(s, file));
-  PetscCall(WriteValues(s, file));
+  PetscCall(CkSpectrumWriteIn(s, file, "/"));
   if (s->nvectors > 0) PetscCall(WriteVectors(s, file));
   if (CkSpectrumRouteFind(s->method)->write) PetscCall(CkSpectrumRouteFind(s->method)->write(s, file));
   if (s->groups.kind != CK_GROUP_NONE) PetscCall(CkGroupsWrite(s, file));

@@ -17,7 +17,7 @@ for file in "$inputs"/*.yml; do
   command=${name##*-}
   case $name in
     *-2-classes-*) data=(-data "$work/classes.h5") ;;
-    *-lenet-classes-*) data=(-data synthetic -data_shape '1,28,28' -data_classes 10) ;; # with a count of its own
+    *-lenet-classes-* | *-lenet-series-*) data=(-data synthetic -data_shape '1,28,28' -data_classes 10) ;; # with a count of its own
     *mnist*) data=(-data synthetic -data_shape '1,28,28' -data_classes 10 -data_count 60000) ;;
     cifar10*) data=(-data synthetic -data_shape '3,32,32' -data_classes 10 -data_count 10000) ;;
     *) data=() ;;

@@ -19,7 +19,7 @@ static PetscErrorCode CheckFile(CkSpectrum s, CkFile file, PetscInt *count)
              "-spectrum_start %s: its eigenvectors have dimension %lld, this network has %" PetscInt_FMT
              " weights; take a spectrum of the same network",
              s->start, (long long)(rank == 2 ? shape[1] : shape[0]), s->d);
-  *count = (PetscInt)PetscMin(shape[0], (PetscInt64)s->krylov.nev);
+  *count = (PetscInt)PetscMin(shape[0], (PetscInt64)PetscMax(s->krylov.nev, s->krylov.block));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

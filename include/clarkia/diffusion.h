@@ -46,14 +46,16 @@ PetscErrorCode CkDiffusionDense(CkDiffusion D, CkBlockMatrix *A);
 /*
   K = (1/N) P G G' P, N x N, lower triangle; same non-zero spectrum. G is kept in float32 (float64 for a double engine)
   for as many weights at a time as -noise_memory allows beside the buffers of the products: about N d 4 / (P memory)
-  passes, each of which goes back no further than its weights, and one for the mean gradient where it is not known.
-  Products in the precision of -noise_gram_precision: docs/theory.md, eqs. (G.6) to (G.8). With -noise_checkpoint FILE
-  the sums are saved every -noise_checkpoint_interval seconds, at SIGTERM and SIGUSR1, after -max_seconds and at the
-  end; a file that is there is gone on from, with the bits of an uninterrupted run, on any number of ranks; one of
-  another problem is a user error that names the difference. Errors: CK_ERR_REQUEUE (interrupt.h); too large for the
-  memory limit, as for the dense one.
+  passes, each of which goes back no further than its weights, and a sweep for the mean of 256 samples, which is
+  subtracted from the gradients. Products in the precision of -noise_gram_precision: docs/theory.md, eqs. (G.6) to
+  (G.8). With -noise_checkpoint FILE the sums are saved every -noise_checkpoint_interval seconds, at SIGTERM and
+  SIGUSR1, after -max_seconds and at the end; a file that is there is gone on from, with the bits of an uninterrupted
+  run, on any number of ranks; one of another problem is a user error that names the difference. Errors: CK_ERR_REQUEUE
+  (interrupt.h); too large for the memory limit, as for the dense one.
 */
 PetscErrorCode CkDiffusionGram(CkDiffusion D, CkBlockMatrix *K);
+/* Whether it subtracts the mean of all samples, few as they are: their norms are known after it. Not collective. */
+PetscErrorCode CkDiffusionGramTakesMean(CkDiffusion D, PetscBool *mean);
 /* What the products of CkDiffusionGram() are in: a function of N, d, the engine and -noise_gram_precision. */
 PetscErrorCode CkDiffusionGetGramPrecision(CkDiffusion D, CkPrecision *precision);
 PetscErrorCode CkDiffusionGetCheckpoint(CkDiffusion D, const char **file); /* "": none; borrowed */

@@ -73,7 +73,8 @@ PetscErrorCode CkLossGradient(CkLoss loss, const CkBatch *batch, const double w[
 PetscErrorCode CkLossGetBatchStatistics(CkLoss loss, const double **statistics);
 /* S [n x m] = g_k.v_j on every rank. */
 PetscErrorCode CkLossSlopes(CkLoss loss, const CkBatch *batch, PetscInt m, const Vec V[], double S[]);
-/* out_j = sum_k W_kj g_k; W [n x m] on every rank. Range and resolution as CkLossGradient(). */
+/* out_j = sum_k W_kj g_k; W [n x m] on every rank. Range and resolution as CkLossGradient(); where all samples' norms
+ * are known, from them. A sweep over all samples at a point whose norms are not known yet caches them. */
 PetscErrorCode CkLossGradientBlock(CkLoss loss, const CkBatch *batch, PetscInt m, const double W[], Vec out[]);
 /* |g_k|^2 of all N samples on every rank, cached per point (one pass the first time); borrowed. */
 PetscErrorCode CkLossSquaredNorms(CkLoss loss, const double **norms);
@@ -81,6 +82,8 @@ PetscErrorCode CkLossSquaredNorms(CkLoss loss, const double **norms);
 PetscErrorCode CkLossFoldedNorms(CkLoss loss, const double **norms);
 /* (1/N) sum_k g_k [d] on every rank, from the same pass as the norms; borrowed. */
 PetscErrorCode CkLossMeanGradient(CkLoss loss, const double **mean);
+/* Mean gradient [d] on every rank of at most `most` samples that are spread evenly over all; not cached. */
+PetscErrorCode CkLossSampleMean(CkLoss loss, PetscInt most, double mean[]);
 /* Largest |g_k| and |g'_k| (engine coordinates): bounds of exact sums. Cached with the norms. */
 PetscErrorCode CkLossGradientBounds(CkLoss loss, double *original, double *folded);
 /* Second and third derivatives: PETSC_ERR_SUP until a type provides them. */

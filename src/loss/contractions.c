@@ -14,7 +14,7 @@ static PetscErrorCode Work(CkLoss loss, int use, PetscInt n, PetscInt width, dou
 }
 
 /* Bounds for weights W [n x m] where norms are not known: |g_k| < CK_LOSS_WIDE. */
-static void WideBounds(PetscInt n, PetscInt m, const double W[], double bounds[])
+void CkWideBounds(PetscInt n, PetscInt m, const double W[], double bounds[])
 {
   for (PetscInt j = 0; j < m; ++j) bounds[j] = 0;
   for (PetscInt k = 0; k < n; ++k) {
@@ -44,7 +44,7 @@ static PetscErrorCode SweepEvaluation(CkLoss loss, const CkBatch *batch, const d
   PetscFunctionBeginUser;
   PetscCall(CkPassStart(loss, batch, (PetscBool)!w, &pass));
   if (w) {
-    WideBounds(batch->n, 1, w, &bound);
+    CkWideBounds(batch->n, 1, w, &bound);
     PetscCall(CkPassSetSum(pass, 1, &bound, 2));
   }
   blocks = pass->blocks;
@@ -56,7 +56,10 @@ static PetscErrorCode SweepEvaluation(CkLoss loss, const CkBatch *batch, const d
     if (w) PetscCall(CkPassAccumulate(pass, w + tile.first));
   }
   PetscCall(CkBlocksGather(&blocks, loss->comm, 2, mine, pairs));
-  if (w) PetscCall(CkPassReduceArray(pass, sum));
+  if (w) {
+    PetscCall(CkPassSumOverRanks(pass));
+    PetscCall(CkPassGetSum(pass, 0, sum));
+  }
   PetscCall(CkPassEnd(&pass));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -112,7 +115,7 @@ static PetscErrorCode ResetTrainingSum(CkLoss loss, PetscInt n, const double w[]
   double bound = 0;
 
   PetscFunctionBeginUser;
-  if (w) WideBounds(n, 1, w, &bound);
+  if (w) CkWideBounds(n, 1, w, &bound);
   if (loss->gradient) PetscCall(CkExactSumReset(loss->gradient, &bound));
   else {
     PetscCall(CkExactSumCreate(loss->comm, loss->d, 1, &bound, 2, &loss->gradient));
@@ -296,17 +299,35 @@ PetscErrorCode CkLossSlopes(CkLoss loss, const CkBatch *batch, PetscInt m, const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Bounds from the norms, where they are known and all samples are summed; one limb then resolves enough for float32. */
+static int ChooseBounds(CkLoss loss, const CkBatch *batch, PetscInt m, const double W[], double bounds[])
+{
+  if (batch->index || !loss->cached || batch->n != loss->N) {
+    CkWideBounds(batch->n, m, W, bounds);
+    return 2;
+  }
+  for (PetscInt j = 0; j < m; ++j) bounds[j] = 0;
+  for (size_t k = 0; k < (size_t)batch->n; ++k)
+    for (size_t j = 0; j < (size_t)m; ++j) bounds[j] += 2 * fabs(W[k * (size_t)m + j]) * sqrt(loss->folded[k]);
+  return loss->precision == CK_FLOAT64 ? 2 : 1;
+}
+
 PetscErrorCode CkLossGradientBlock(CkLoss loss, const CkBatch *batch, PetscInt m, const double W[], Vec out[])
 {
   CkPass  pass;
   CkTile  tile;
   double *bounds;
+  int     limbs;
 
   PetscFunctionBeginUser;
+  if (!loss->cached && !batch->index && batch->n == loss->N && batch->mode == CK_EVALUATION) {
+    PetscCall(CkLossCacheWith(loss, m, W, out)); /* a pass that will not be needed later */
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(CkPassBegin(loss, batch, &pass));
   PetscCall(PetscMalloc1(m, &bounds));
-  WideBounds(batch->n, m, W, bounds);
-  PetscCall(CkPassSetSum(pass, m, bounds, 2));
+  limbs = ChooseBounds(loss, batch, m, W, bounds);
+  PetscCall(CkPassSetSum(pass, m, bounds, limbs));
   PetscCall(PetscFree(bounds));
   while (PETSC_TRUE) {
     PetscCall(CkPassNext(pass, &tile));

@@ -184,6 +184,7 @@ PetscErrorCode CkLossDestroy(CkLoss *loss)
   PetscCall(PetscFree2(l->counts, l->starts));
   PetscCall(PetscFree3(l->norms, l->folded, l->mean));
   PetscCall(PetscFree(l->G));
+  PetscCall(PetscFree(l->V));
   for (size_t i = 0; i < sizeof(l->work) / sizeof(l->work[0]); ++i) PetscCall(PetscFree(l->work[i]));
   PetscCall(PetscCommDestroy(&l->comm));
   PetscCall(PetscFree(*loss));

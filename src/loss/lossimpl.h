@@ -77,15 +77,16 @@ struct _p_CkLoss {
   PetscBool cached;
   double   *norms, *folded, *mean;
 
-  double        passes;
-  CkPass        pass;     /* work space of all sweeps; pass->active while one is under way */
-  CkExactSum    gradient; /* of training mode */
-  CkRows        rows;     /* explicit rows of the loaded tile; types with CK_ROW_CONTRACTIONS */
-  double       *G;        /* [tile x d], the rows' memory */
-  PetscInt      columns;  /* their columns, V [columns x d], borrowed */
-  const double *V;
-  double       *work[4]; /* grow-only scratch of contractions.c */
-  size_t        room[4];
+  double     passes;
+  CkPass     pass;     /* work space of all sweeps; pass->active while one is under way */
+  CkExactSum gradient; /* of training mode */
+  CkRows     rows;     /* explicit rows of the loaded tile; types with CK_ROW_CONTRACTIONS */
+  double    *G;        /* [tile x d], the rows' memory */
+  PetscInt   columns;  /* their columns, V [columns x d] */
+  double    *V;
+  size_t     V_room;
+  double    *work[4]; /* grow-only scratch of contractions.c */
+  size_t     room[4];
 };
 
 struct _p_CkPass {
@@ -109,10 +110,11 @@ struct _p_CkPass {
   CkExactSum sum;   /* unused where not reproducible */
   PetscInt   sum_vectors;
   int        sum_limbs;
-  double    *A;    /* [vectors x de] of the current sum block, or of all where not reproducible; then the result */
-  double    *wide; /* columns [m x d] before the sweep, unfolded result [vectors x d] after it */
-  void      *G;    /* [tile x d] rows, of types without entries() */
-  size_t     A_room, wide_room, norms_room;
+  double    *A; /* columns [m x d] until they are set; then [vectors x de] of the current sum block, or of all where
+                   not reproducible; in the end the sums */
+  double *wide; /* [d] one of the sums in original coordinates */
+  void   *G;    /* [tile x d] rows, of types without entries() */
+  size_t  A_room, norms_room;
 };
 
 /* Largest |g_k| that exact sums without known norms take, and the unit they resolve is 2^-102 of it. */
@@ -144,9 +146,18 @@ PetscErrorCode CkRowLossAccumulate(CkLoss loss, PetscInt m, const double S[], do
   .rows = CkRowLossRows, .squarednorms = CkRowLossSquaredNorms, .setcolumns = CkRowLossSetColumns,                     \
   .dot = CkRowLossDot, .accumulate = CkRowLossAccumulate
 
+/* contractions.c: bounds of sums with weights W [n x m] where norms are not known: |g_k| < CK_LOSS_WIDE. */
+void CkWideBounds(PetscInt n, PetscInt m, const double W[], double bounds[]);
+
+/* statistics.c: norms and mean gradient of the point into the cache, in one sweep with out_j = sum_k W_kj g_k, W [N x
+ * m].
+ */
+PetscErrorCode CkLossCacheWith(CkLoss loss, PetscInt m, const double W[], Vec out[]);
+
 /* pass.c */
 PetscErrorCode CkPassStart(CkLoss loss, const CkBatch *batch, PetscBool forward_only, CkPass *pass);
 PetscErrorCode CkPassSetSum(CkPass pass, PetscInt m, const double bounds[], int limbs);
-PetscErrorCode CkPassReduceArray(CkPass         pass,
-                                 const double **out); /* [m x d] on every rank; valid until the next pass */
+PetscErrorCode CkPassSumOverRanks(CkPass pass); /* collective, after the sweep */
+/* Sum j after that, [d] on every rank; valid until the next call. Not collective. */
+PetscErrorCode CkPassGetSum(CkPass pass, PetscInt j, const double **sum);
 PetscErrorCode CkPassDestroy(CkPass *pass);

@@ -94,11 +94,12 @@ PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[])
   const size_t d = (size_t)loss->d;
 
   PetscFunctionBeginUser;
-  PetscCheck(pass->active && pass->now.round < 0, loss->comm, PETSC_ERR_ORDER, "Columns come before the first tile");
-  PetscCall(CkGrow((size_t)m * d, &pass->wide_room, &pass->wide));
+  PetscCheck(pass->active && pass->now.round < 0 && pass->vectors == 0, loss->comm, PETSC_ERR_ORDER,
+             "Columns come before sums and the first tile");
+  PetscCall(CkGrow((size_t)m * d, &pass->A_room, &pass->A));
   PetscCall(CkGrow((size_t)m, &pass->norms_room, &pass->norms));
   for (PetscInt j = 0; j < m; ++j) {
-    double  *v = pass->wide + (size_t)j * d;
+    double  *v = pass->A + (size_t)j * d;
     PetscInt bad = -1;
 
     PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
@@ -109,7 +110,7 @@ PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[])
     PetscCheck(bad < 0, loss->comm, PETSC_ERR_FP, "Entry %" PetscInt_FMT " of column %" PetscInt_FMT " is %g", bad, j,
                CkPlainNan(v[bad]));
   }
-  PetscCall(loss->type->setcolumns(loss, m, pass->wide));
+  PetscCall(loss->type->setcolumns(loss, m, pass->A));
   pass->m = m;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -429,45 +430,46 @@ PetscErrorCode CkPassAccumulate(CkPass pass, const double S[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A becomes the sum over ranks. */
-static PetscErrorCode SumOverRanks(CkPass pass)
+PetscErrorCode CkPassSumOverRanks(CkPass pass)
 {
-  const size_t n = (size_t)pass->vectors * (size_t)pass->loss->de, chunk = (size_t)1 << 26;
-
-  PetscFunctionBeginUser;
-  if (pass->loss->reproducible) PetscCall(CkExactSumReduce(pass->sum, pass->A));
-  for (size_t at = 0; !pass->loss->reproducible && at < n; at += chunk)
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, pass->A + at, (PetscMPIInt)PetscMin(chunk, n - at), MPI_DOUBLE, MPI_SUM,
-                               pass->loss->comm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CkPassReduceArray(CkPass pass, const double **out)
-{
-  CkLoss loss = pass->loss;
+  const CkLoss loss = pass->loss;
+  const size_t n = (size_t)pass->vectors * (size_t)loss->de, chunk = (size_t)1 << 26;
 
   PetscFunctionBeginUser;
   PetscCheck(pass->active && pass->over, loss->comm, PETSC_ERR_ORDER, "Sums are complete after the sweep");
   PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
-  PetscCall(SumOverRanks(pass));
+  if (loss->reproducible) PetscCall(CkExactSumReduce(pass->sum, pass->A));
+  for (size_t at = 0; !loss->reproducible && at < n; at += chunk)
+    PetscCallMPI(
+      MPI_Allreduce(MPI_IN_PLACE, pass->A + at, (PetscMPIInt)PetscMin(chunk, n - at), MPI_DOUBLE, MPI_SUM, loss->comm));
   PetscCall(PetscLogEventEnd(CK_Reduce, 0, 0, 0, 0));
-  *out = pass->A;
-  if (loss->type->unfold) {
-    PetscCall(CkGrow((size_t)pass->vectors * (size_t)loss->d, &pass->wide_room, &pass->wide));
-    PetscCall(loss->type->unfold(loss, pass->vectors, pass->A, pass->wide));
-    *out = pass->wide;
-  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassGetSum(CkPass pass, PetscInt j, const double **sum)
+{
+  const CkLoss  loss = pass->loss;
+  const double *mine = pass->A + (size_t)j * (size_t)loss->de;
+
+  PetscFunctionBeginUser;
+  *sum = mine;
+  if (!loss->type->unfold) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!pass->wide) PetscCall(PetscMalloc1(loss->d, &pass->wide));
+  PetscCall(loss->type->unfold(loss, 1, mine, pass->wide));
+  *sum = pass->wide;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkPassReduce(CkPass pass, Vec out[])
 {
-  const double *sums;
-
   PetscFunctionBeginUser;
-  PetscCall(CkPassReduceArray(pass, &sums));
-  for (PetscInt j = 0; j < pass->vectors; ++j)
-    PetscCall(CkLossToVec(pass->loss, sums + (size_t)j * (size_t)pass->loss->d, out[j]));
+  PetscCall(CkPassSumOverRanks(pass));
+  for (PetscInt j = 0; j < pass->vectors; ++j) {
+    const double *sum;
+
+    PetscCall(CkPassGetSum(pass, j, &sum));
+    PetscCall(CkLossToVec(pass->loss, sum, out[j]));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

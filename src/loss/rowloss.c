@@ -33,12 +33,14 @@ PetscErrorCode CkRowLossSquaredNorms(CkLoss loss, double original[], double fold
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The columns stay in the pass's buffer as long as the sweep. */
 PetscErrorCode CkRowLossSetColumns(CkLoss loss, PetscInt m, const double V[])
 {
+  const size_t n = (size_t)m * (size_t)loss->d;
+
   PetscFunctionBeginUser;
+  PetscCall(CkGrow(n, &loss->V_room, &loss->V));
+  PetscCall(PetscArraycpy(loss->V, V, n));
   loss->columns = m;
-  loss->V = V;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

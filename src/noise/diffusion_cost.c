@@ -37,7 +37,7 @@ PetscErrorCode CkDiffusionProductCost(CkDiffusion D, PetscInt m, double *bytes, 
   PetscFunctionBeginUser;
   PetscCall(CkDiffusionGetSizes(D, &sizes));
   group = CkDiffusionGroup(D, &sizes, m);
-  *bytes = CK_DIFFUSION_COLUMN_BYTES * (double)sizes.d * ((double)group + 1); /* and one for the mean gradient */
+  *bytes = CkDiffusionColumnBytes(&sizes) * (double)sizes.d * ((double)group + 1); /* and one for the mean gradient */
   groups = (m + group - 1) / group;
   *passes = (double)groups;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -11,6 +11,8 @@
 #include <clarkia/progress.h>
 #include <petsctime.h>
 
+enum { SHIFT_SAMPLES = 256 }; /* their mean is that of all up to 1/16 of a gradient's deviation: (G.6) takes any */
+
 typedef struct {
   PetscInt    slice;   /* weights exchanged at a time */
   PetscInt    range;   /* weights kept at a time: a multiple of slice */
@@ -88,7 +90,7 @@ double CkDiffusionGramPasses(CkDiffusion D, const CkDiffusionSizes *sizes)
   const GramPlan plan = MakePlan(D, sizes);
   const PetscInt ranges = (sizes->d + plan.range - 1) / plan.range;
 
-  return (double)ranges;
+  return (double)ranges + (D->centred && sizes->N > SHIFT_SAMPLES ? SHIFT_SAMPLES / (double)sizes->N : 0);
 }
 
 PetscErrorCode CkDiffusionGramGradients(CkDiffusion D, const CkDiffusionSizes *sizes, double *operations)
@@ -110,19 +112,32 @@ PetscErrorCode CkDiffusionGramGradients(CkDiffusion D, const CkDiffusionSizes *s
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The mean gradient, or the opposite of what the second moment adds. */
+PetscErrorCode CkDiffusionGramTakesMean(CkDiffusion D, PetscBool *mean)
+{
+  CkDiffusionSizes sizes;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDiffusionGetSizes(D, &sizes));
+  *mean = (PetscBool)(D->centred && sizes.N <= SHIFT_SAMPLES);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Of each gradient: a mean, or the opposite of what the second moment adds. */
 static PetscErrorCode MakeShift(CkDiffusion D, Gram *g)
 {
   const double *mean;
+  PetscBool     known = PETSC_FALSE;
 
   PetscFunctionBeginUser;
   PetscCall(CkDiffusionGetShift(D, &g->shift));
-  if (D->centred) {
+  for (PetscInt i = 0; g->shift && i < g->sizes.d; ++i) g->shift[i] = -g->shift[i];
+  if (!D->centred) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(g->sizes.d, &g->shift));
+  PetscCall(CkDiffusionGramTakesMean(D, &known));
+  if (known) {
     PetscCall(CkLossMeanGradient(D->loss, &mean));
-    PetscCall(PetscMalloc1(g->sizes.d, &g->shift));
     PetscCall(PetscArraycpy(g->shift, mean, g->sizes.d));
-  } else
-    for (PetscInt i = 0; g->shift && i < g->sizes.d; ++i) g->shift[i] = -g->shift[i];
+  } else PetscCall(CkLossSampleMean(D->loss, SHIFT_SAMPLES, g->shift));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -153,7 +168,7 @@ static PetscErrorCode GramCreate(CkDiffusion D, Gram *g)
     PetscMalloc1((size_t)PetscMin(g->plan.range, sizes->d) * (size_t)g->plan.samples * sizes->bytes + 1, &g->store));
   PetscCall(CkBlockMatrixCreate(sizes->comm, sizes->N, &g->K));
   PetscCall(MakeProduct(g));
-  PetscCall(CkGramCheckpointCreate(D, sizes, g->plan.precision, &g->checkpoint));
+  PetscCall(CkGramCheckpointCreate(D, sizes, g->plan.precision, g->shift, &g->checkpoint));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -5,7 +5,7 @@
 
 PetscInt CkDiffusionGroup(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt m)
 {
-  const double bytes = CK_DIFFUSION_COLUMN_BYTES * (double)sizes->d;
+  const double bytes = CkDiffusionColumnBytes(sizes) * (double)sizes->d;
   const double fit = PetscMin(D->memory / bytes, 1e6);
 
   return PetscMax(1, PetscMin(PetscMin(D->columns, m), (PetscInt)fit));

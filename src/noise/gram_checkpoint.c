@@ -24,27 +24,31 @@ static const char *PrecisionName(CkPrecision precision)
   return precision == CK_FLOAT32 ? "single" : "double";
 }
 
-/* The norms and the mean gradient stand for data, engine and whatever else the gradients depend on. */
-static PetscErrorCode Identify(CkDiffusion D, const CkDiffusionSizes *sizes, CkGramCheckpoint c)
+/* The losses of all samples and the gradients of some, which make the shift, stand for data, engine and whatever else
+   the gradients depend on. */
+static PetscErrorCode Identify(CkDiffusion D, const CkDiffusionSizes *sizes, const double shift[], CkGramCheckpoint c)
 {
-  const double *x, *norms, *mean;
+  const CkBatch all = CkBatchAll(sizes->N);
+  const double *x;
+  double       *values;
   uint64_t      sum;
 
   PetscFunctionBeginUser;
   PetscCall(CkLossGetPointArray(D->loss, &x));
-  PetscCall(CkLossSquaredNorms(D->loss, &norms));
-  PetscCall(CkLossMeanGradient(D->loss, &mean));
   PetscCall(CkLossGetL2(D->loss, &c->l2));
   sum = CkChecksum(0, x, sizeof(double) * (size_t)sizes->d);
   PetscCall(PetscSNPrintf(c->weights, sizeof(c->weights), "%016llx", (unsigned long long)sum));
-  sum = CkChecksum(0, norms, sizeof(double) * (size_t)sizes->N);
-  sum = CkChecksum(sum, mean, sizeof(double) * (size_t)sizes->d);
+  PetscCall(PetscMalloc1(sizes->N, &values));
+  PetscCall(CkLossValues(D->loss, &all, values, NULL));
+  sum = CkChecksum(0, values, sizeof(double) * (size_t)sizes->N);
+  if (shift) sum = CkChecksum(sum, shift, sizeof(double) * (size_t)sizes->d);
+  PetscCall(PetscFree(values));
   PetscCall(PetscSNPrintf(c->gradients, sizeof(c->gradients), "%016llx", (unsigned long long)sum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkGramCheckpointCreate(CkDiffusion D, const CkDiffusionSizes *sizes, CkPrecision precision,
-                                      CkGramCheckpoint *checkpoint)
+                                      const double shift[], CkGramCheckpoint *checkpoint)
 {
   CkGramCheckpoint c;
 
@@ -59,7 +63,7 @@ PetscErrorCode CkGramCheckpointCreate(CkDiffusion D, const CkDiffusionSizes *siz
   c->dimension = sizes->d;
   c->precision = precision;
   c->centred = D->centred;
-  PetscCall(Identify(D, sizes, c));
+  PetscCall(Identify(D, sizes, shift, c));
   PetscCall(PetscTime(&c->last));
   *checkpoint = c;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -31,8 +31,13 @@ PetscErrorCode CkDiffusionGetSizes(CkDiffusion D, CkDiffusionSizes *sizes);
 PetscErrorCode CkDiffusionGetShift(CkDiffusion D, double **c);
 /* c.v on every rank, 0 for c = NULL. */
 PetscErrorCode CkDiffusionDotShift(CkDiffusion D, const double c[], Vec v, double *dot);
-/* A rank's bytes per weight and vector of a product: column or result, block sums, two limbs, the engine's copy. */
-#define CK_DIFFUSION_COLUMN_BYTES (5. * sizeof(double))
+/* A rank's bytes per weight and vector of a product, beside the vectors themselves: sums of a block (before, the
+   column), and the exact sum; in single precision its two limbs where norms are not known yet, else one and the
+   engine's column, float32. In double precision two limbs and the column. */
+static inline double CkDiffusionColumnBytes(const CkDiffusionSizes *sizes)
+{
+  return (sizes->precision == CK_FLOAT32 ? 3. : 4.) * sizeof(double);
+}
 /* Vectors of one pass whose buffers on a rank fit `memory`, between 1 and -noise_columns. */
 PetscInt CkDiffusionGroup(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt m);
 /* out_j = N^-1/2 sum_k Z_kj (centred gradient k, or g_k + l2 x); Z [N x m]. One pass for each group of columns. */
@@ -51,13 +56,14 @@ PetscErrorCode CkDiffusionGramGradients(CkDiffusion D, const CkDiffusionSizes *s
 CkPrecision    CkDiffusionGramChoice(CkDiffusion D, const CkDiffusionSizes *sizes);
 
 /*
-  gram_checkpoint.c: K's sums over the first `done` weights, before 1/N and centring. All collective; NULL is a
-  checkpoint that does nothing. Create makes one where -noise_checkpoint is given. Resume fills K from the file where
-  there is one, a user error where it is of another problem. Update writes where the interval has passed.
+  gram_checkpoint.c: K's sums over the first `done` weights, before 1/N and centring; shift [d] (or NULL) is what was
+  subtracted from each gradient. All collective; NULL is a checkpoint that does nothing. Create makes one where
+  -noise_checkpoint is given. Resume fills K from the file where there is one, a user error where it is of another
+  problem. Update writes where the interval has passed.
 */
 typedef struct _p_CkGramCheckpoint *CkGramCheckpoint;
 PetscErrorCode CkGramCheckpointCreate(CkDiffusion D, const CkDiffusionSizes *sizes, CkPrecision precision,
-                                      CkGramCheckpoint *checkpoint);
+                                      const double shift[], CkGramCheckpoint *checkpoint);
 PetscErrorCode CkGramCheckpointResume(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt *done);
 PetscErrorCode CkGramCheckpointUpdate(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt done);
 PetscErrorCode CkGramCheckpointWrite(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt done);

@@ -45,6 +45,8 @@ static PetscErrorCode CheckLeading(CkSpectrum s, PetscInt m, const double lambda
   if (usable > 0) {
     PetscCall(CkSpectrumCreateVectors(s, usable, &V));
     PetscCall(map(s, usable, U, lambda, V));
+    PetscCall(CkSpectrumIndependentTrace(s));
+    PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_CHECK));
     PetscCall(CkSpectrumNormalize(s, usable, V, NULL));
     PetscCall(CkSpectrumResiduals(s, usable, V, lambda, values[0], residual));
     for (PetscInt j = 0; j < usable; ++j) s->residual[index[j]] = residual[j];
@@ -98,27 +100,50 @@ double CkSpectrumAssemblyNoise(CkSpectrum s, PetscInt order)
   return 10 * ((double)order + sqrt((double)PetscMax(s->N, s->d))) * DBL_EPSILON * s->scale;
 }
 
-/* Trace and norm are taken, and the leading pairs found, before the solver destroys the matrix: no copy is needed. */
-static PetscErrorCode SolveValues(CkSpectrum s, CkBlockMatrix A, PetscInt order, PetscInt m, double lambda[],
-                                  double **U, double values[], CkBlockMatrix *Z)
-{
-  double trace, frobenius;
+/* Of the assembled matrix. */
+typedef struct {
+  PetscInt order;
+  double   trace, frobenius;
+} Matrix;
 
+/* Trace and norm are taken, and the leading pairs found, before the solver destroys the matrix: no copy is needed. */
+static PetscErrorCode SolveValues(CkSpectrum s, CkBlockMatrix A, PetscInt m, double lambda[], double **U,
+                                  double values[], CkBlockMatrix *Z, Matrix *matrix)
+{
   PetscFunctionBeginUser;
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_CHECK));
-  PetscCall(CkBlockMatrixTrace(A, &trace));
-  PetscCall(CkBlockMatrixFrobenius(A, &frobenius));
+  PetscCall(CkBlockMatrixGetSize(A, &matrix->order));
+  PetscCall(CkBlockMatrixTrace(A, &matrix->trace));
+  PetscCall(CkBlockMatrixFrobenius(A, &matrix->frobenius));
   if (m > 0) PetscCall(CkSpectrumLeading(A, s->comm, m, lambda, U));
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_SOLVE));
-  PetscCall(CkLog(s->comm, "all eigenvalues of a matrix of order %" PetscInt_FMT, order));
+  PetscCall(CkLog(s->comm, "all eigenvalues of a matrix of order %" PetscInt_FMT, matrix->order));
   PetscCall(CkBlockMatrixEigen(A, s->solver, values, Z));
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_CHECK));
-  if (s->check) {
-    CkSpectrumCheckAssembly(&s->checks, trace, s->trace, s->scale, s->precision);
-    CkSpectrumCheckTrace(&s->checks, order, values, PETSC_TRUE, s->trace, s->scale, s->precision);
-    CkSpectrumCheckValues(&s->checks, order, values, trace, frobenius,
-                          CkSpectrumAssemblyNoise(s, order) + CkSpectrumProductNoise(s));
-  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void CheckMatrix(CkSpectrum s, const Matrix *matrix, const double values[])
+{
+  CkSpectrumCheckAssembly(&s->checks, matrix->trace, s->trace, s->scale, s->precision);
+  CkSpectrumCheckTrace(&s->checks, matrix->order, values, PETSC_TRUE, s->trace, s->scale, s->precision);
+  CkSpectrumCheckValues(&s->checks, matrix->order, values, matrix->trace, matrix->frobenius,
+                        CkSpectrumAssemblyNoise(s, matrix->order) + CkSpectrumProductNoise(s));
+}
+
+/* The wanted eigenvectors, from those of the matrix, with their residuals. */
+static PetscErrorCode SolveVectors(CkSpectrum s, CkBlockMatrix *Z, PetscInt order, CkSpectrumMap map)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_VECTORS));
+  PetscCall(CountVectors(s, order));
+  PetscCall(KeepVectors(s, *Z, order, map));
+  PetscCall(CkBlockMatrixDestroy(Z));
+  PetscCall(CkSpectrumIndependentTrace(s));
+  PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_CHECK));
+  if (!s->check) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkSpectrumResiduals(s, s->nvectors, s->vectors, s->values, s->values[0], s->residual));
+  CkSpectrumCheckResiduals(&s->checks, s->nvectors, s->residual, CkSpectrumResidualBound(s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -126,6 +151,7 @@ PetscErrorCode CkSpectrumSolveAssembled(CkSpectrum s, CkBlockMatrix *A, CkSpectr
 {
   const PetscBool vectors = (PetscBool)(s->wanted != 0);
   CkBlockMatrix   Z = NULL;
+  Matrix          matrix;
   PetscInt        order, m = 0;
   double         *values, *lambda, *U = NULL;
 
@@ -133,31 +159,30 @@ PetscErrorCode CkSpectrumSolveAssembled(CkSpectrum s, CkBlockMatrix *A, CkSpectr
   PetscCall(CkBlockMatrixGetSize(*A, &order));
   if (s->check && !vectors && s->scale > 0) m = PetscMin(s->residuals, PetscMin(order, s->d));
   PetscCall(PetscMalloc2(order, &values, m, &lambda));
-  PetscCall(SolveValues(s, *A, order, m, lambda, &U, values, vectors ? &Z : NULL));
+  PetscCall(SolveValues(s, *A, m, lambda, &U, values, vectors ? &Z : NULL, &matrix));
   PetscCall(CkBlockMatrixDestroy(A)); /* its room is wanted for the eigenvectors */
   PetscCall(Keep(s, order, values));
   if (m > 0) PetscCall(CheckLeading(s, m, lambda, U, order, values, map));
+  if (vectors) PetscCall(SolveVectors(s, &Z, order, map));
+  PetscCall(CkSpectrumIndependentTrace(s)); /* where nothing above has needed it */
+  PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_CHECK));
+  if (s->check) CheckMatrix(s, &matrix, values);
   PetscCall(PetscFree2(values, lambda));
   PetscCall(PetscFree(U));
-  if (vectors) {
-    PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_VECTORS));
-    PetscCall(CountVectors(s, order));
-    PetscCall(KeepVectors(s, Z, order, map));
-    PetscCall(CkBlockMatrixDestroy(&Z));
-    PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_CHECK));
-    if (s->check) {
-      PetscCall(CkSpectrumResiduals(s, s->nvectors, s->vectors, s->values, s->values[0], s->residual));
-      CkSpectrumCheckResiduals(&s->checks, s->nvectors, s->residual, CkSpectrumResidualBound(s));
-    }
-  }
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Pairs with a residual in a run without eigenvectors. */
+static PetscInt Leading(CkSpectrum s, const CkSpectrumEstimate *e)
+{
+  return s->check && s->wanted == 0 ? PetscMin(s->residuals, e->values) : 0;
 }
 
 /* Passes and columns of the checks, and of the vectors that are kept. */
 static PetscErrorCode EstimateProducts(CkSpectrum s, PetscBool gram, CkSpectrumEstimate *e, double *columns)
 {
   const PetscInt kept = CkSpectrumVectorCount(s, e->values);
-  const PetscInt leading = s->check && s->wanted == 0 ? PetscMin(s->residuals, e->values) : 0;
+  const PetscInt leading = Leading(s, e);
   const PetscInt m = kept + leading; /* one of them is zero */
   double         bytes, passes;
 
@@ -178,7 +203,7 @@ static PetscErrorCode EstimateProducts(CkSpectrum s, PetscBool gram, CkSpectrumE
 static double VectorBytes(CkSpectrum s, const CkSpectrumEstimate *e, PetscMPIInt size)
 {
   const PetscInt kept = CkSpectrumVectorCount(s, e->values);
-  const PetscInt leading = s->check && s->wanted == 0 ? PetscMin(s->residuals, e->values) : 0;
+  const PetscInt leading = Leading(s, e);
   const double   group = PetscMin(CK_RESIDUAL_GROUP, kept + leading);
   const double   basis = leading > 0 ? (double)CkKrylovBasisSize(e->order, leading) + 1 : 0;
 
@@ -190,6 +215,7 @@ PetscErrorCode CkSpectrumEstimateAssembled(CkSpectrum s, PetscBool gram, CkSpect
 {
   const double    n = (double)e->order;
   const PetscBool vectors = (PetscBool)(s->wanted != 0);
+  PetscBool       mean = PETSC_FALSE;
   PetscMPIInt     size;
   double          load, row, column, columns, passes, gradients;
 
@@ -201,9 +227,12 @@ PetscErrorCode CkSpectrumEstimateAssembled(CkSpectrum s, PetscBool gram, CkSpect
   PetscCall(CkDiffusionAssemblyMemory(s->D, gram, &e->stream));
   PetscCall(CkDiffusionAssemblyPasses(s->D, gram, &passes));
   PetscCall(CkDiffusionAssemblyGradients(s->D, gram, &gradients));
-  e->passes = 1 + passes; /* norms and mean, then the matrix */
+  PetscCall(CkDiffusionGramTakesMean(s->D, &mean));
+  /* norms and mean: of many samples gram has them from the pass of the first vectors that are mapped */
+  e->passes = passes + (gram && !mean && CkSpectrumVectorCount(s, e->values) + Leading(s, e) > 0 ? 0 : 1);
   PetscCall(EstimateProducts(s, gram, e, &columns));
   e->vectors = VectorBytes(s, e, size);
+  if (!vectors) e->apart = PetscMin(e->work, e->stream); /* buffers of the assembly are gone when the solver begins */
   e->gradient = gradients + (double)s->N * ((e->passes - passes) * load + columns * column);
   e->assembly = n * n * (double)(gram ? s->d : s->N); /* the lower triangle */
   /* reduction to tridiagonal form; with vectors divide and conquer (worst case) and back-transformation */

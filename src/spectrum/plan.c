@@ -39,7 +39,7 @@ PetscErrorCode CkSpectrumSetDataMemory(CkSpectrum s, double bytes_per_rank)
 
 double CkSpectrumTotalMemory(CkSpectrum s, const CkSpectrumEstimate *e)
 {
-  return s->fixed + e->matrix + e->work + e->vectors + e->stream;
+  return s->fixed + e->matrix + e->work + e->vectors + e->stream - e->apart;
 }
 
 static const double SAMPLE_BYTES = 2 * sizeof(double); /* of each sample on every rank: its squared norms */
@@ -195,7 +195,7 @@ static PetscErrorCode PrintCosts(CkSpectrum s, CkTable table, const CkSpectrumEs
   PetscCall(BytesRow(table, "  samples, engine", s->fixed, ""));
   PetscCall(BytesRow(table, "  passes", e->stream, "gradients kept, sums, columns"));
   PetscCall(BytesRow(table, CkSpectrumMatrixFree(s) ? "  Krylov basis" : "  matrix", e->matrix, ""));
-  PetscCall(BytesRow(table, "  eigensolver", e->work, ""));
+  PetscCall(BytesRow(table, "  eigensolver", e->work, e->apart > 0 ? "before or after the passes" : ""));
   PetscCall(BytesRow(table, "  vectors", e->vectors, "kept, or for the residuals"));
   PetscCall(CkTableRow(table, "eigenvalues", CkSpectrumValuesNote(s, e->values), "%" PetscInt_FMT, e->values));
   PetscCall(CkTableRow(table, "passes over the data", "", "%s%.4g", least, e->passes));

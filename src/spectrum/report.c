@@ -131,7 +131,10 @@ static PetscErrorCode StatisticsRows(CkSpectrum s, CkTable table)
 
   PetscFunctionBeginUser;
   PetscCall(CkTableRow(table, "eigenvalues", CkSpectrumValuesNote(s, t->n), "%" PetscInt_FMT, t->n));
-  PetscCall(CkTableRow(table, "trace", "from squared norms, in a pass of its own", "%.8g", t->trace));
+  PetscCall(CkTableRow(table, "trace",
+                       s->method == CK_SPECTRUM_GRAM ? "from squared norms, in a pass after the matrix"
+                                                     : "from squared norms, in a pass of its own",
+                       "%.8g", t->trace));
   PetscCall(CkTableRow(table, "lambda_max", "", "%.8g", t->lambda_max));
   if (CkSpectrumRouteFind(s->method)->ranks) PetscCall(CkSpectrumRouteFind(s->method)->ranks(s, table));
   else PetscCall(CountedRankRows(s, table));

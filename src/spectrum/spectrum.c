@@ -270,13 +270,14 @@ PetscErrorCode CkSpectrumPhaseBegin(CkSpectrum s, CkSpectrumPhase phase)
 
 /* The trace by squared norms, and what its rounding errors are relative to: tr D = mean |g_k|^2 - |gbar|^2 cancels
    where the mean gradient is large. */
-static PetscErrorCode IndependentTrace(CkSpectrum s)
+PetscErrorCode CkSpectrumIndependentTrace(CkSpectrum s)
 {
   PetscBool centred;
   Vec       mean;
   double    square;
 
   PetscFunctionBeginUser;
+  if (s->traced) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_TRACE));
   PetscCall(CkDiffusionTrace(s->D, &s->trace));
   PetscCall(CkDiffusionGetCentred(s->D, &centred));
@@ -288,6 +289,7 @@ static PetscErrorCode IndependentTrace(CkSpectrum s)
     PetscCall(VecDestroy(&mean));
     s->scale += square;
   }
+  s->traced = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -311,7 +313,7 @@ static PetscErrorCode Clear(CkSpectrum s)
   s->earlier_passes = s->earlier_sweeps = 0;
   s->checks.n = 0;
   s->n = s->nvectors = 0;
-  s->solved = PETSC_FALSE;
+  s->solved = s->traced = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -324,7 +326,7 @@ PetscErrorCode CkSpectrumSolve(CkSpectrum s)
   PetscCall(CkSpectrumPlan(s, PETSC_FALSE));
   PetscCall(CkLossGetPasses(s->loss, &before));
   PetscCall(CkDiffusionGetSweeps(s->D, &sweeps_before));
-  PetscCall(IndependentTrace(s));
+  if (s->method != CK_SPECTRUM_GRAM) PetscCall(CkSpectrumIndependentTrace(s));
   PetscCall(CkSpectrumRouteFind(s->method)->solve(s));
   if (s->groups.kind == CK_GROUP_LAYER || s->groups.kind == CK_GROUP_TENSOR) PetscCall(CkGroupsSolveLayers(s));
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_COUNT));

@@ -25,6 +25,10 @@ static PetscErrorCode Solve(CkSpectrum s)
   PetscCall(CkSpectrumPhaseBegin(s, CK_PHASE_ASSEMBLE));
   PetscCall(CkLog(s->comm, "assembling the Gram matrix, %" PetscInt_FMT " x %" PetscInt_FMT, s->N, s->N));
   PetscCall(CkDiffusionGram(s->D, &K));
+  if (!s->traced) { /* until a pass that is made anyway gives the independent one */
+    PetscCall(CkBlockMatrixTrace(K, &s->trace));
+    s->scale = s->trace;
+  }
   if (s->groups.kind == CK_GROUP_CLASS) PetscCall(CkGroupsSolveClasses(s, K));
   PetscCall(CkSpectrumSolveAssembled(s, &K, Map));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -25,6 +25,7 @@ typedef struct {
   double    work;    /* eigensolver, eigenvectors included while it runs */
   double    vectors; /* eigenvectors of D that are kept, or the leading ones of the residual check */
   double    stream;  /* passes over the data: stored gradients, accumulators, tiles */
+  double    apart;   /* of work and stream: never there at the same time */
   double    passes;
   PetscBool at_least; /* passes and operations are a lower bound: the number of iterations is not known before */
   double    gradient, assembly, solve;
@@ -127,6 +128,7 @@ struct _p_CkSpectrum {
   double              *values, *residual; /* [n] */
   Vec                 *vectors;           /* [nvectors] */
   double               trace, scale;      /* scale: what the rounding errors of the trace are relative to */
+  PetscBool            traced;            /* they are independent; gram, before: those of the matrix */
   CkSpectrumChecks     checks;
   CkSpectrumDensity    density; /* of the route of that name; else zero */
   CkSpectrumStatistics statistics;
@@ -145,6 +147,8 @@ PetscBool   CkSpectrumMatrixFree(CkSpectrum s);
 /* spectrum.c */
 /* Ends the running phase (if any) and starts the next one; CK_PHASE_COUNT: none. */
 PetscErrorCode CkSpectrumPhaseBegin(CkSpectrum s, CkSpectrumPhase phase);
+/* trace and scale from squared norms, once a solve: by a pass where the norms of the point are not known yet. */
+PetscErrorCode CkSpectrumIndependentTrace(CkSpectrum s);
 /* min(d, N - 1), as centring takes one dimension; min(d, N) for the second moment. Whatever is above is zero. */
 PetscInt CkSpectrumMaximalRank(CkSpectrum s);
 

@@ -166,6 +166,7 @@ static void foreign_trace_is_noticed(void **state)
     OK(CkSpectrumPlan(p.spectrum, PETSC_FALSE));
     OK(CkDiffusionTrace(p.D, &trace));
     p.spectrum->trace = p.spectrum->scale = 0.9 * trace;
+    p.spectrum->traced = PETSC_TRUE;
     OK(CkSpectrumRouteFind(methods[m])->solve(p.spectrum));
     assert_message(CkSpectrumChecksVerify(p.comm, &p.spectrum->checks), "self-check", "trace of D");
     FreeProblem(&p);

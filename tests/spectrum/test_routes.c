@@ -57,7 +57,8 @@ static void AssertRoutesAgree(const char options[], PetscBool with_dense)
 
     AssertEqual(a, b, 20, 1e-6);
     assert_true(gram.complete && dense.complete);
-    assert_close(gram.trace, dense.trace, 0, 1); /* the same bits: it does not depend on the route */
+    /* the norms are the same bits, the mean gradient may come from a sweep with other columns, in float32 */
+    assert_close(gram.trace, dense.trace, 1e-7, dense.trace);
     assert_close(gram.std, dense.std, 1e-6, dense.std);
     assert_close(gram.participation_ratio, dense.participation_ratio, 1e-6, dense.participation_ratio);
     assert_int_equal(gram.rank_float32, dense.rank_float32);

@@ -56,8 +56,8 @@ def draw_increments(axes, result, label, colour):
     """Without the first frequency, which a logarithmic axis does not have."""
     frequency, amplitude, spread = binned(*(result[key][1:] for key in SERIES[:3]))
     axes.plot(frequency, amplitude, color=colour, linewidth=1.2, label=label)
-    axes.fill_between(frequency, np.maximum(amplitude - spread, amplitude * 1e-3), amplitude + spread, color=colour,
-                      alpha=0.2, linewidth=0)
+    low = amplitude / (1 + spread / np.maximum(amplitude, 1e-300))  # as far below as above on a logarithmic axis
+    axes.fill_between(frequency, low, amplitude + spread, color=colour, alpha=0.2, linewidth=0)
     axes.axhline(result["white"], color=colour, linewidth=0.9, linestyle=":")
 
 

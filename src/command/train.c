@@ -1,4 +1,5 @@
 /* train.c: `clarkia train`, from options to state files. */
+#include "journal.h"
 #include "problem.h"
 #include <clarkia/command.h>
 #include <clarkia/dynamics.h>
@@ -17,6 +18,8 @@ static const CkOption table[] = {
    "also save at these fractions of the run: 0.2,0.4 writes NAME-020.h5 and NAME-040.h5 beside -output NAME.h5"},
   {"train_bn_group", CK_OPTION_INT, "0", 0, 2147483647, NULL,
    "samples that batch norm normalises together; 0: the whole batch"},
+  {"train_journal", CK_OPTION_STRING, NULL, 0, 0, NULL,
+   "text file to which each epoch adds a line, for analysis/watch.py; at most one a second"},
   {"train_test", CK_OPTION_BOOL, "true", 0, 0, NULL, "evaluate on the test split, if there is one, after each epoch"},
   {0}};
 
@@ -27,6 +30,7 @@ typedef struct {
   CkData        test_data;
   CkLoss        test;
   CkDynamics    dynamics;
+  CkJournal     journal; /* NULL: none */
   char          output[PETSC_MAX_PATH_LEN];
   PetscInt      nsaves, group;
   PetscReal     saves[MAX_SAVES];
@@ -154,6 +158,7 @@ static PetscErrorCode ReportEpoch(CkDynamics dynamics, const CkEpochReport *repo
   if (report->epoch < epochs) snprintf(remaining, sizeof(remaining), ", %s left", left);
   PetscCall(CkLog(t->comm, "epoch %" PetscInt_FMT "/%" PetscInt_FMT "  loss %.5g error %.2f%%%s  rate %g  %s%s",
                   report->epoch, epochs, report->loss, 100 * report->error, test, report->rate, seconds, remaining));
+  PetscCall(CkJournalEpoch(t->journal, report, elapsed * (double)(epochs - report->epoch) / (double)report->epoch));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -270,6 +275,21 @@ static PetscErrorCode PrintSummary(const Training *t)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode OpenJournal(Training *t)
+{
+  char        name[PETSC_MAX_PATH_LEN];
+  const char *net;
+  PetscInt    epochs;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetString("train_journal", name, sizeof(name), NULL));
+  PetscCall(CkNetGetName(t->problem.net, &net));
+  PetscCall(CkDynamicsGetProgress(t->dynamics, NULL, &epochs, NULL));
+  if (name[0]) PetscCall(CkFileCheckOutput(t->comm, name));
+  PetscCall(CkJournalOpen(t->comm, name, net, epochs, t->output, &t->journal));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Train(Training *t)
 {
   double data, training;
@@ -283,7 +303,9 @@ static PetscErrorCode Train(Training *t)
   PetscCall(CkDynamicsSetMonitor(t->dynamics, ReportEpoch, t));
   PetscCall(CkDynamicsSetMarks(t->dynamics, t->nsaves, t->saves, SaveState, t));
   t->start = MPI_Wtime();
+  PetscCall(OpenJournal(t));
   PetscCall(CkDynamicsRun(t->dynamics));
+  PetscCall(CkJournalClose(&t->journal));
   PetscCall(CkDynamicsWrite(t->dynamics, t->output));
   PetscCall(PrintSummary(t));
   PetscFunctionReturn(PETSC_SUCCESS);

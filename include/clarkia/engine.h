@@ -36,7 +36,8 @@ PetscErrorCode CkEngineGetCost(CkEngine engine, double *bytes, double *load, dou
                                double *accumulate);
 PetscErrorCode CkEngineRegisterOptions(void);
 
-/* Weights [d] and buffers: folded and cast once. The loaded tile and the columns of another point are dropped. */
+/* Weights [d], borrowed until the next point, and buffers: folded and cast once, when they are first used. The loaded
+   tile and the columns of another point are dropped. */
 PetscErrorCode CkEngineSetPoint(CkEngine engine, const double weights[], const double buffers[]);
 
 /* n <= capacity samples, features [n x input size] float32 (C,H,W), labels [n]. values[n]: f_k (float64 head, decision
@@ -59,9 +60,14 @@ PetscErrorCode CkEngineSetRange(CkEngine engine, PetscInt first, PetscInt count)
 PetscErrorCode CkEngineEntries(CkEngine engine, void *G, size_t ld);
 PetscErrorCode CkEngineSquaredNorms(CkEngine engine, double original[],
                                     double folded[]); /* |g_k|^2 and |g'_k|^2 [n]; folded may be NULL */
-PetscErrorCode CkEngineSetColumns(
-  CkEngine engine, PetscInt m,
-  const double V[]); /* V [m x d], one vector a row: T'v, cast and laid out once for many Dots */
+/* V [m x d], one vector a row: T'v, cast and laid out once for many Dots, in memory of the engine's own. */
+PetscErrorCode CkEngineSetColumns(CkEngine engine, PetscInt m, const double V[]);
+/* The same in pieces, in memory (64-byte aligned, of CkEngineColumnBytes(m), borrowed until other columns come) that
+   may belong to several engines of the same net at the same point: each column is packed by one of them, and all read
+   all. Packing for others and waiting for them is the caller's business. */
+PetscErrorCode CkEngineColumnBytes(CkEngine engine, PetscInt m, size_t *bytes);
+PetscErrorCode CkEngineUseColumns(CkEngine engine, PetscInt m, void *memory);
+PetscErrorCode CkEnginePackColumn(CkEngine engine, PetscInt j, const double v[]); /* column j of those in use */
 PetscErrorCode CkEngineDot(CkEngine engine, double S[]); /* S [n x m] = g_k.v_j with the columns set */
 PetscErrorCode CkEngineAccumulate(CkEngine engine, PetscInt m, const double S[],
                                   double A[]); /* A [m x de] += sum_k S_kj g'_k, over this tile */

@@ -211,7 +211,7 @@ static PetscErrorCode ComposeMap(CkData data, CkTransform t)
 }
 
 /* This rank's pieces through the transform: piece p belongs to part p mod parts. to: the new store. */
-static PetscErrorCode RewriteRows(CkData data, CkTransform t, CkStore *to)
+static PetscErrorCode RewriteRows(CkData data, CkTransform t, CkNodeArray *to)
 {
   const PetscInt samples = data->selection.n;
   const size_t   in = (size_t)CkShapeSize(t->in), out = (size_t)CkShapeSize(t->out);
@@ -233,13 +233,13 @@ static PetscErrorCode Rewrite(CkData data, CkTransform t)
 {
   const size_t    bytes = (size_t)data->selection.n * (size_t)CkShapeSize(t->out) * sizeof(float);
   const PetscBool in_place = (PetscBool)(data->stored_type == CK_F32 && data->store.size == bytes);
-  CkStore         next = data->store;
+  CkNodeArray     next = data->store;
 
   PetscFunctionBeginUser;
-  if (!in_place) PetscCall(CkStoreCreate(data->comm, bytes, data->shared, &next));
+  if (!in_place) PetscCall(CkNodeArrayCreate(data->comm, bytes, data->shared, &next));
   PetscCall(RewriteRows(data, t, &next));
-  PetscCall(CkStoreSync(&next));
-  if (!in_place) PetscCall(CkStoreDestroy(&data->store));
+  PetscCall(CkNodeArraySync(&next));
+  if (!in_place) PetscCall(CkNodeArrayDestroy(&data->store));
   data->store = next;
   data->stored_type = CK_F32;
   data->stored_shape = t->out;

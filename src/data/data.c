@@ -55,7 +55,7 @@ PetscErrorCode CkDataDestroy(CkData *data)
   PetscCall(PetscFree(d->selection.rows));
   PetscCall(PetscFree(d->description));
   PetscCall(PetscFree4(d->scale, d->shift, d->fscale, d->fshift));
-  PetscCall(CkStoreDestroy(&d->store));
+  PetscCall(CkNodeArrayDestroy(&d->store));
   PetscCall(PetscCommDestroy(&d->comm));
   PetscCall(PetscFree(d));
   *data = NULL;

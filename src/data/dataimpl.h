@@ -1,7 +1,7 @@
 #pragma once
 #include "reader.h"
-#include "store.h"
 #include "transform.h"
+#include <clarkia/nodearray.h>
 
 /* dataimpl.h: the insides of a data set, shared by the files of this floor. */
 #define CK_MAX_TRANSFORMS 8
@@ -38,15 +38,15 @@ struct _p_CkData {
   double      per_node, per_rank;      /* bytes that set-up needs */
   PetscBool   shared, short_of_shared; /* plan of the store; private copies although sharing was wanted */
   /* Set-up. During it stored_* describe the store between two transforms. */
-  CkShape   source_shape, stored_shape;
-  CkType    source_type, stored_type;
-  CkStore   store;
-  double   *scale, *shift; /* [stored_shape.c] the map of each fetch, y = scale x + shift */
-  float    *fscale, *fshift;
-  PetscBool identity, uniform; /* nothing to do; the same for all channels */
-  uint64_t  checksum;
-  PetscBool flip; /* augmentation of training batches */
-  PetscInt  pad;  /* 0: no crop */
+  CkShape     source_shape, stored_shape;
+  CkType      source_type, stored_type;
+  CkNodeArray store;
+  double     *scale, *shift; /* [stored_shape.c] the map of each fetch, y = scale x + shift */
+  float      *fscale, *fshift;
+  PetscBool   identity, uniform; /* nothing to do; the same for all channels */
+  uint64_t    checksum;
+  PetscBool   flip; /* augmentation of training batches */
+  PetscInt    pad;  /* 0: no crop */
 };
 
 /* datasettings.c */

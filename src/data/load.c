@@ -102,13 +102,13 @@ PetscErrorCode CkDataLoad(CkData data)
 
   PetscFunctionBeginUser;
   PetscCall(PetscLogEventBegin(CK_IO, 0, 0, 0, 0));
-  PetscCall(CkStoreCreate(data->comm, bytes, data->shared, &data->store));
+  PetscCall(CkNodeArrayCreate(data->comm, bytes, data->shared, &data->store));
   PetscCall(ShareCreate(data, &share));
   PetscCall(ReadShare(data, &share, &verdict));
   if (!verdict.code) CheckFinite(data, &share, &verdict);
   PetscCall(PetscFree(share.buffer));
   PetscCall(CkCheckVerdict(data->comm, &verdict));
-  PetscCall(CkStoreSync(&data->store));
+  PetscCall(CkNodeArraySync(&data->store));
   PetscCall(PetscLogEventEnd(CK_IO, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -96,8 +96,8 @@ PetscErrorCode CkDataPlan(CkData data)
 
   PetscFunctionBeginUser;
   CkDataTransformMemory(data, &stores, &numbers, &fitting);
-  PetscCall(CkStorePlan(data->comm, data->settings.shared, stores + numbers, &data->shared, &room));
-  PetscCall(CkStoreRanksOnNode(data->comm, &ranks));
+  PetscCall(CkNodeArrayPlan(data->comm, data->settings.shared, stores + numbers, &data->shared, &room));
+  PetscCall(CkNodeRanks(data->comm, &ranks));
   data->short_of_shared = (PetscBool)(data->settings.shared && ranks > 1 && !data->shared);
   data->per_node = data->shared ? stores + numbers : 0;
   data->per_rank = (data->shared ? 0 : stores + numbers) + fitting;

@@ -11,7 +11,7 @@ static PetscErrorCode CheckMemory(CkData data)
   char        bytes[32];
 
   PetscFunctionBeginUser;
-  PetscCall(CkStoreRanksOnNode(data->comm, &ranks));
+  PetscCall(CkNodeRanks(data->comm, &ranks));
   PetscCall(CkMemoryCheck(data->comm, data->per_rank + data->per_node / ranks, "the samples",
                           "use fewer with -data_count, or pool them with -data_pool"));
   CkFormatBytes(data->per_rank, bytes);

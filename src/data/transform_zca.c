@@ -19,9 +19,9 @@
 #define MAX_SIZE 32766
 
 typedef struct {
-  double  epsilon;
-  double *mean, *eigenvalues; /* [size], eigenvalues descending */
-  CkStore matrix;             /* W [size x size] doubles */
+  double      epsilon;
+  double     *mean, *eigenvalues; /* [size], eigenvalues descending */
+  CkNodeArray matrix;             /* W [size x size] doubles */
 } ZcaContext;
 
 static PetscErrorCode Allocate(CkTransform t)
@@ -37,8 +37,8 @@ static PetscErrorCode Allocate(CkTransform t)
   }
   context = t->context;
   PetscCall(PetscMalloc2(size, &context->mean, size, &context->eigenvalues));
-  PetscCall(CkStorePlan(t->comm, t->shared, 8.0 * (double)size * (double)size, &shared, NULL));
-  PetscCall(CkStoreCreate(t->comm, size * size * sizeof(double), shared, &context->matrix));
+  PetscCall(CkNodeArrayPlan(t->comm, t->shared, 8.0 * (double)size * (double)size, &shared, NULL));
+  PetscCall(CkNodeArrayCreate(t->comm, size * size * sizeof(double), shared, &context->matrix));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -192,7 +192,7 @@ static PetscErrorCode ShareMatrix(CkTransform t, PetscInt size, const double *W)
       PetscCallMPI(MPI_Bcast(copy + at, (PetscMPIInt)PetscMin(most, total - at), MPI_DOUBLE, 0, writers));
     PetscCallMPI(MPI_Comm_free(&writers));
   }
-  PetscCall(CkStoreSync(&context->matrix));
+  PetscCall(CkNodeArraySync(&context->matrix));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -301,7 +301,7 @@ static PetscErrorCode Destroy(CkTransform t)
   PetscFunctionBeginUser;
   if (!context) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscFree2(context->mean, context->eigenvalues));
-  if (context->matrix.size) PetscCall(CkStoreDestroy(&context->matrix));
+  if (context->matrix.size) PetscCall(CkNodeArrayDestroy(&context->matrix));
   PetscCall(PetscFree(t->context));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

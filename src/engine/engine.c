@@ -6,6 +6,7 @@
 #include <clarkia/state.h>
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 
 #define ENGINE_TYPES "reference|onednn" /* those of engine_types.c */
 
@@ -53,7 +54,7 @@ PetscErrorCode CkEngineDestroy(CkEngine *engine)
   *engine = NULL;
   if (!e) PetscFunctionReturn(PETSC_SUCCESS);
   if (e->type) PetscCall(e->type->destroy(e));
-  PetscCall(PetscFree(e->V));
+  PetscCall(PetscFree(e->own));
   PetscCall(PetscFree(e->G));
   PetscCall(CkNetDestroy(&e->net));
   PetscCall(PetscFree(e));
@@ -367,25 +368,67 @@ PetscErrorCode CkEngineSquaredNorms(CkEngine engine, double original[], double f
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkEngineSetColumns(CkEngine engine, PetscInt m, const double V[])
+PetscErrorCode CkEngineColumnBytes(CkEngine engine, PetscInt m, size_t *bytes)
 {
-  const size_t length = (size_t)m * (size_t)engine->d;
+  PetscFunctionBeginUser;
+  CHECK_SETUP(engine);
+  PetscCheck(m >= 0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " columns", m);
+  *bytes = (size_t)m * (size_t)engine->d * sizeof(double);
+  if (engine->type->columnbytes) PetscCall(engine->type->columnbytes(engine, m, bytes));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkEngineUseColumns(CkEngine engine, PetscInt m, void *memory)
+{
+  PetscFunctionBeginUser;
+  CHECK_POINT(engine);
+  engine->columns = m;
+  engine->V = memory;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkEnginePackColumn(CkEngine engine, PetscInt j, const double v[])
+{
+  const size_t d = (size_t)engine->d;
 
   PetscFunctionBeginUser;
   CHECK_POINT(engine);
-  PetscCheck(m >= 0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " columns", m);
+  PetscCheck(j >= 0 && j < engine->columns, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
+             "Column %" PetscInt_FMT " of %" PetscInt_FMT, j, engine->columns);
   PetscCall(PetscLogEventBegin(CK_Columns, 0, 0, 0, 0));
-  if (engine->type->setcolumns) {
-    PetscCall(engine->type->setcolumns(engine, m, V));
-  } else {
-    if (m > engine->columns) {
-      PetscCall(PetscFree(engine->V));
-      PetscCall(PetscMalloc1(length, &engine->V));
-    }
-    PetscCall(PetscArraycpy(engine->V, V, length));
-  }
+  if (engine->type->packcolumn) PetscCall(engine->type->packcolumn(engine, j, v));
+  else PetscCall(PetscArraycpy((double *)engine->V + (size_t)j * d, v, d));
   PetscCall(PetscLogEventEnd(CK_Columns, 0, 0, 0, 0));
-  engine->columns = m;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* At least so many bytes of the engine's own, from a cache line on. */
+static PetscErrorCode OwnColumns(CkEngine engine, size_t bytes, void **memory)
+{
+  const size_t line = 64;
+
+  PetscFunctionBeginUser;
+  if (!engine->own || bytes > engine->own_room) {
+    PetscCall(PetscFree(engine->own));
+    engine->own_room = 0;
+    PetscCall(PetscMalloc(bytes + line, &engine->own));
+    engine->own_room = bytes;
+  }
+  *memory = (char *)engine->own + (line - (uintptr_t)engine->own % line) % line;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkEngineSetColumns(CkEngine engine, PetscInt m, const double V[])
+{
+  size_t bytes;
+  void  *memory = NULL;
+
+  PetscFunctionBeginUser;
+  CHECK_POINT(engine);
+  PetscCall(CkEngineColumnBytes(engine, m, &bytes));
+  PetscCall(OwnColumns(engine, bytes, &memory));
+  PetscCall(CkEngineUseColumns(engine, m, memory));
+  for (PetscInt j = 0; j < m; ++j) PetscCall(CkEnginePackColumn(engine, j, V + (size_t)j * (size_t)engine->d));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -400,7 +443,7 @@ PetscErrorCode CkEngineDot(CkEngine engine, double S[])
   if (!engine->type->dot) PetscCall(DefaultRows(engine, &rows));
   PetscCall(PetscLogEventBegin(CK_Dot, 0, 0, 0, 0));
   if (engine->type->dot) PetscCall(engine->type->dot(engine, S));
-  else PetscCall(CkRowsDot(&rows, engine->columns, engine->V, S));
+  else PetscCall(CkRowsDot(&rows, engine->columns, (const double *)engine->V, S));
   PetscCall(PetscLogEventEnd(CK_Dot, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

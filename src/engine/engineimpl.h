@@ -6,8 +6,8 @@
   on them: set up once, a point set before Values/Load/Train, n <= capacity, labels in range, a loaded tile before the
   contractions, columns set before dot.
 
-  A variant without setcolumns, dot, accumulate and squarednorms gets them from explicit float64 rows (rowops.h); its
-  engine coordinates are then the net's own, and getsize and unfold must be NULL as well.
+  A variant without columnbytes, packcolumn, dot, accumulate and squarednorms gets them from explicit float64 rows
+  (rowops.h); its engine coordinates are then the net's own, and getsize and unfold must be NULL as well.
 */
 typedef enum { CK_FORM_AUTO, CK_FORM_FACTORED, CK_FORM_EXPLICIT } CkLayerForm;
 
@@ -33,8 +33,10 @@ typedef struct {
   PetscErrorCode (*setrange)(CkEngine engine, PetscInt first, PetscInt count);
   PetscErrorCode (*entries)(CkEngine engine, void *G, size_t ld);
   PetscErrorCode (*squarednorms)(CkEngine engine, double original[], double folded[]); /* folded may be NULL */
-  PetscErrorCode (*setcolumns)(CkEngine engine, PetscInt m, const double V[]);
-  PetscErrorCode (*dot)(CkEngine engine, double S[]); /* m is engine->columns */
+  /* m is engine->columns; columns of that layout stand at engine->V */
+  PetscErrorCode (*columnbytes)(CkEngine engine, PetscInt m, size_t *bytes);
+  PetscErrorCode (*packcolumn)(CkEngine engine, PetscInt j, const double v[]);
+  PetscErrorCode (*dot)(CkEngine engine, double S[]);
   PetscErrorCode (*accumulate)(CkEngine engine, PetscInt m, const double S[], double A[]);
   PetscErrorCode (*accumulate_exact)(CkEngine engine, PetscInt m, const double S[], CkExactSum sum); /* NULL: not */
   PetscErrorCode (*unfold)(CkEngine engine, PetscInt m, const double A[], double out[]);             /* NULL: copy */
@@ -50,12 +52,14 @@ struct _p_CkEngine {
   CkLayerForm         form;
   PetscBool           setup, point;
   PetscInt            loaded;       /* samples of the last Load; 0 after SetPoint or Values: nothing to contract */
-  PetscInt            columns;      /* m of the last SetColumns */
   PetscInt            first, count; /* range of weights; (0, d): all */
-  void               *data;         /* of the variant */
+  PetscInt            columns;      /* in use */
+  void               *V;        /* their packed form, own or borrowed: [columns x d] doubles unless the variant packs */
+  void               *own;      /* memory for columns */
+  size_t              own_room; /* bytes */
+  void               *data;     /* of the variant */
 
   PetscInt  d;    /* trainable weights */
-  double   *V;    /* defaults only: the columns [columns x d] */
   double   *G;    /* defaults only: rows of the loaded tile [capacity x d] */
   PetscBool rows; /* defaults only: G is that of the loaded tile */
 };

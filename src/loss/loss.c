@@ -140,6 +140,14 @@ static PetscErrorCode UsePoint(CkLoss loss)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode StartPoint(CkLoss loss, double x[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(x, loss->d));
+  if (loss->type->startpoint) PetscCall(loss->type->startpoint(loss, x));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkLossSetUp(CkLoss loss)
 {
   PetscFunctionBeginUser;
@@ -148,8 +156,11 @@ PetscErrorCode CkLossSetUp(CkLoss loss)
              "A loss needs its data: CkLossSetNetwork(), SetQuadratic(), SetLinearRegression() or SetTwoWeight()");
   PetscCall(loss->type->setup(loss));
   PetscCall(SetLayout(loss));
-  PetscCall(PetscCalloc1(loss->d, &loss->x));
-  if (loss->type->startpoint) PetscCall(loss->type->startpoint(loss, loss->x));
+  PetscCall(CkWholeCreate(loss));
+  PetscCall(CkNodeArrayReserve(loss->comm, (size_t)loss->d * sizeof(double), "weights", &loss->point));
+  loss->x = (double *)loss->point.bytes;
+  if (loss->point.part == 0) PetscCall(StartPoint(loss, (double *)loss->point.bytes));
+  PetscCall(CkNodeArraySync(&loss->point));
   loss->setup = PETSC_TRUE;
   PetscCall(UsePoint(loss));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -180,11 +191,11 @@ PetscErrorCode CkLossDestroy(CkLoss *loss)
   PetscCall(CkPassDestroy(&l->pass));
   if (l->type) PetscCall(l->type->destroy(l));
   PetscCall(CkExactSumDestroy(&l->gradient));
-  PetscCall(PetscFree(l->x));
+  PetscCall(CkNodeArrayDestroy(&l->point));
+  PetscCall(CkWholeDestroy(l));
   PetscCall(PetscFree2(l->counts, l->starts));
   PetscCall(PetscFree3(l->norms, l->folded, l->mean));
   PetscCall(PetscFree(l->G));
-  PetscCall(PetscFree(l->V));
   for (size_t i = 0; i < sizeof(l->work) / sizeof(l->work[0]); ++i) PetscCall(PetscFree(l->work[i]));
   PetscCall(PetscCommDestroy(&l->comm));
   PetscCall(PetscFree(*loss));
@@ -309,21 +320,29 @@ PetscErrorCode CkLossSetPoint(CkLoss loss, Vec x)
   PetscFunctionBeginUser;
   PetscCheck(loss->setup, loss->comm, PETSC_ERR_ORDER, "Call CkLossSetUp() first");
   PetscCheck(!loss->pass || !loss->pass->active, loss->comm, PETSC_ERR_ORDER, "A pass over this point is under way");
-  PetscCall(CkLossGather(loss, x, loss->x));
+  PetscCall(CkWholeGather(loss, 1, &x, &loss->point));
   PetscCall(UsePoint(loss));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkLossGather(CkLoss loss, Vec v, double all[])
+PetscErrorCode CkLossCheckLocal(CkLoss loss, Vec v)
 {
-  const PetscScalar *mine;
-  PetscInt           n;
+  PetscInt n;
 
   PetscFunctionBeginUser;
   PetscCall(VecGetLocalSize(v, &n));
   PetscCheck(n == loss->local, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ,
              "%" PetscInt_FMT " entries of the vector are here, %" PetscInt_FMT " of one made by CkLossCreateVec()", n,
              loss->local);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkLossGather(CkLoss loss, Vec v, double all[])
+{
+  const PetscScalar *mine;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkLossCheckLocal(loss, v));
   PetscCall(VecGetArrayRead(v, &mine));
   if (loss->size == 1) PetscCall(PetscArraycpy(all, mine, loss->d));
   else
@@ -336,15 +355,11 @@ PetscErrorCode CkLossGather(CkLoss loss, Vec v, double all[])
 PetscErrorCode CkLossToVec(CkLoss loss, const double all[], Vec v)
 {
   PetscScalar *mine;
-  PetscInt     n;
 
   PetscFunctionBeginUser;
-  PetscCall(VecGetLocalSize(v, &n));
-  PetscCheck(n == loss->local, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ,
-             "%" PetscInt_FMT " entries of the vector are here, %" PetscInt_FMT " of one made by CkLossCreateVec()", n,
-             loss->local);
+  PetscCall(CkLossCheckLocal(loss, v));
   PetscCall(VecGetArrayWrite(v, &mine));
-  PetscCall(PetscArraycpy(mine, all + loss->first, n));
+  PetscCall(PetscArraycpy(mine, all + loss->first, loss->local));
   PetscCall(VecRestoreArrayWrite(v, &mine));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include <clarkia/error.h>
 #include <clarkia/loss.h>
+#include <clarkia/nodearray.h>
 #include <clarkia/rowops.h>
 
 /*
@@ -30,7 +31,10 @@ typedef struct {
   PetscErrorCode (*setrange)(CkLoss loss, PetscInt first, PetscInt count);
   PetscErrorCode (*entries)(CkLoss loss, void *G, size_t ld);
   PetscErrorCode (*squarednorms)(CkLoss loss, double original[], double folded[]);
-  PetscErrorCode (*setcolumns)(CkLoss loss, PetscInt m, const double V[]);
+  /* As CkEngineColumnBytes(), CkEngineUseColumns() and CkEnginePackColumn(). */
+  PetscErrorCode (*columnbytes)(CkLoss loss, PetscInt m, size_t *bytes);
+  PetscErrorCode (*usecolumns)(CkLoss loss, PetscInt m, void *memory);
+  PetscErrorCode (*packcolumn)(CkLoss loss, PetscInt j, const double v[]);
   PetscErrorCode (*dot)(CkLoss loss, double S[]);
   PetscErrorCode (*accumulate)(CkLoss loss, PetscInt m, const double S[], double A[]);
   PetscErrorCode (*accumulate_exact)(CkLoss loss, PetscInt m, const double S[], CkExactSum sum); /* loss->exact */
@@ -42,6 +46,18 @@ typedef struct {
   PetscErrorCode (*train)(CkLoss loss, CkTrainingBlocks *blocks, const PetscInt index[], double values[], int correct[],
                           CkExactSum gradient);
 } CkLossType;
+
+/*
+  CkWhole: whole.c, parts of vectors on all ranks to whole vectors [d] in arrays of nodes, one copy a node: each rank
+  writes its part, and one rank of each node gets those of the other nodes.
+*/
+typedef struct {
+  MPI_Comm     node, leaders;   /* leaders: the first ranks of all nodes; NULL on other ranks */
+  PetscMPIInt  nodes, me;       /* of leaders; this rank's node */
+  PetscMPIInt *counts, *starts; /* [nodes] of what each node has, one after the other */
+  PetscMPIInt *order;           /* [size] ranks, node by node */
+  double      *mine, *all;      /* [d] what goes from leader to leader; all in that order */
+} CkWhole;
 
 struct _p_CkLoss {
   MPI_Comm          comm; /* a duplicate */
@@ -67,11 +83,13 @@ struct _p_CkLoss {
   CkEngine      engine;
   const double *statistics; /* of the last training-mode gradient */
 
-  double      *x;      /* [d] the point, on every rank */
-  PetscInt     first;  /* this rank's part of a Vec */
-  PetscInt     local;  /* its length */
-  PetscMPIInt *counts; /* [size] lengths and starts of all ranks' parts */
-  PetscMPIInt *starts;
+  const double *x;      /* [d] the point, on every rank: that of `point` */
+  CkNodeArray   point;  /* once per node where it can be */
+  CkWhole       whole;  /* whole.c: how vectors become whole */
+  PetscInt      first;  /* this rank's part of a Vec */
+  PetscInt      local;  /* its length */
+  PetscMPIInt  *counts; /* [size] lengths and starts of all ranks' parts */
+  PetscMPIInt  *starts;
 
   /* Per point: squared norms of all samples and their mean gradient. */
   PetscBool cached;
@@ -82,9 +100,8 @@ struct _p_CkLoss {
   CkExactSum gradient; /* of training mode */
   CkRows     rows;     /* explicit rows of the loaded tile; types with CK_ROW_CONTRACTIONS */
   double    *G;        /* [tile x d], the rows' memory */
-  PetscInt   columns;  /* their columns, V [columns x d] */
+  PetscInt   columns;  /* their columns, V [columns x d], borrowed */
   double    *V;
-  size_t     V_room;
   double    *work[4]; /* grow-only scratch of contractions.c */
   size_t     room[4];
 };
@@ -101,20 +118,21 @@ struct _p_CkPass {
   int      *correct; /* [tile] */
   CkVerdict verdict; /* first non-finite number met on this rank */
 
-  PetscInt   first, count; /* range of entries */
-  PetscInt   m;            /* columns of Dot */
-  double    *norms;        /* [m] */
-  PetscInt   vectors;      /* of Accumulate */
-  int        limbs;
-  PetscBool  dirty; /* A holds terms that are not in the sum yet, or it is not checked */
-  CkExactSum sum;   /* unused where not reproducible */
-  PetscInt   sum_vectors;
-  int        sum_limbs;
-  double    *A; /* columns [m x d] until they are set; then [vectors x de] of the current sum block, or of all where
-                   not reproducible; in the end the sums */
-  double *wide; /* [d] one of the sums in original coordinates */
-  void   *G;    /* [tile x d] rows, of types without entries() */
-  size_t  A_room, norms_room;
+  PetscInt    first, count; /* range of entries */
+  PetscInt    m;            /* columns of Dot */
+  double     *norms;        /* [m] */
+  PetscInt    vectors;      /* of Accumulate */
+  int         limbs;
+  PetscBool   dirty; /* A holds terms that are not in the sum yet, or it is not checked */
+  CkExactSum  sum;   /* unused where not reproducible */
+  PetscInt    sum_vectors;
+  int         sum_limbs;
+  double     *A;    /* [vectors x de] of the current sum block, or of all where not reproducible; in the end the sums */
+  double     *wide; /* [d] one of the sums in original coordinates */
+  void       *G;    /* [tile x d] rows, of types without entries() */
+  size_t      A_room, norms_room;
+  CkNodeArray gathered; /* columns.c: whole vectors on their way to columns */
+  CkNodeArray columns;  /* packed, and behind them what columns.c notes of each; once per node where it can be */
 };
 
 /* Largest |g_k| that exact sums without known norms take, and the unit they resolve is 2^-102 of it. */
@@ -122,6 +140,7 @@ struct _p_CkPass {
 
 /* loss.c */
 PetscErrorCode CkLossUseType(CkLoss loss, const char name[]);
+PetscErrorCode CkLossCheckLocal(CkLoss loss, Vec v);                     /* laid out as by CkLossCreateVec() */
 PetscErrorCode CkLossToVec(CkLoss loss, const double all[], Vec v);      /* this rank's part */
 PetscErrorCode CkLossCheckBatch(CkLoss loss, const CkBatch *batch);      /* sizes and indices */
 PetscErrorCode CkLossCheckEvaluation(CkLoss loss, const CkBatch *batch); /* refuses training mode */
@@ -132,6 +151,12 @@ PetscErrorCode CkGrow(size_t n, size_t *room, double **array);           /* cont
 PetscErrorCode          CkLossFindType(const char name[], const CkLossType **type); /* NULL: none of that name */
 extern const CkLossType CkLossNetwork, CkLossQuadratic, CkLossLinearRegression, CkLossTwoWeight;
 
+/* whole.c. Gather: vectors [n x d] whole in the array, ready to be read; waits until those that were in it are not read
+   any more. Collective. */
+PetscErrorCode CkWholeCreate(CkLoss loss); /* after the layout */
+PetscErrorCode CkWholeDestroy(CkLoss loss);
+PetscErrorCode CkWholeGather(CkLoss loss, PetscInt n, const Vec v[], CkNodeArray *array);
+
 /* rowloss.c: for types with explicit rows */
 PetscErrorCode CkRowLossSetUp(CkLoss loss); /* after d and N: sets de, tile, precision and allocates loss->G */
 PetscErrorCode CkRowLossCheckSize(CkLoss loss, PetscInt d, PetscInt N); /* user error where not positive; collective */
@@ -139,12 +164,15 @@ PetscErrorCode CkRowLossCheckSize(CkLoss loss, PetscInt d, PetscInt N); /* user 
 PetscErrorCode CkRowLossCopy(CkLoss loss, const char what[], size_t n, const double values[], double **copy);
 PetscErrorCode CkRowLossRows(CkLoss loss, CkPrecision precision, void *G, size_t ld);
 PetscErrorCode CkRowLossSquaredNorms(CkLoss loss, double original[], double folded[]);
-PetscErrorCode CkRowLossSetColumns(CkLoss loss, PetscInt m, const double V[]);
+PetscErrorCode CkRowLossColumnBytes(CkLoss loss, PetscInt m, size_t *bytes);
+PetscErrorCode CkRowLossUseColumns(CkLoss loss, PetscInt m, void *memory);
+PetscErrorCode CkRowLossPackColumn(CkLoss loss, PetscInt j, const double v[]);
 PetscErrorCode CkRowLossDot(CkLoss loss, double S[]);
 PetscErrorCode CkRowLossAccumulate(CkLoss loss, PetscInt m, const double S[], double A[]);
 #define CK_ROW_CONTRACTIONS                                                                                            \
-  .rows = CkRowLossRows, .squarednorms = CkRowLossSquaredNorms, .setcolumns = CkRowLossSetColumns,                     \
-  .dot = CkRowLossDot, .accumulate = CkRowLossAccumulate
+  .rows = CkRowLossRows, .squarednorms = CkRowLossSquaredNorms, .columnbytes = CkRowLossColumnBytes,                   \
+  .usecolumns = CkRowLossUseColumns, .packcolumn = CkRowLossPackColumn, .dot = CkRowLossDot,                           \
+  .accumulate = CkRowLossAccumulate
 
 /* contractions.c: bounds of sums with weights W [n x m] where norms are not known: |g_k| < CK_LOSS_WIDE. */
 void CkWideBounds(PetscInt n, PetscInt m, const double W[], double bounds[]);

@@ -206,10 +206,24 @@ static PetscErrorCode NetworkSquaredNorms(CkLoss loss, double original[], double
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode NetworkSetColumns(CkLoss loss, PetscInt m, const double V[])
+static PetscErrorCode NetworkColumnBytes(CkLoss loss, PetscInt m, size_t *bytes)
 {
   PetscFunctionBeginUser;
-  PetscCall(CkEngineSetColumns(loss->engine, m, V));
+  PetscCall(CkEngineColumnBytes(loss->engine, m, bytes));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode NetworkUseColumns(CkLoss loss, PetscInt m, void *memory)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkEngineUseColumns(loss->engine, m, memory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode NetworkPackColumn(CkLoss loss, PetscInt j, const double v[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkEnginePackColumn(loss->engine, j, v));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -275,7 +289,9 @@ const CkLossType CkLossNetwork = {
   .setrange = NetworkSetRange,
   .entries = NetworkEntries,
   .squarednorms = NetworkSquaredNorms,
-  .setcolumns = NetworkSetColumns,
+  .columnbytes = NetworkColumnBytes,
+  .usecolumns = NetworkUseColumns,
+  .packcolumn = NetworkPackColumn,
   .dot = NetworkDot,
   .accumulate = NetworkAccumulate,
   .accumulate_exact = NetworkAccumulateExact,

@@ -28,6 +28,8 @@ PetscErrorCode CkPassDestroy(CkPass *pass)
   PetscCall(PetscFree(p->A));
   PetscCall(PetscFree(p->wide));
   PetscCall(PetscFree(p->G));
+  PetscCall(CkNodeArrayDestroy(&p->columns));
+  PetscCall(CkNodeArrayDestroy(&p->gathered));
   PetscCall(PetscFree(*pass));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -69,49 +71,6 @@ PetscErrorCode CkPassGetBlocks(CkPass pass, CkBlocks *blocks)
 {
   PetscFunctionBeginUser;
   *blocks = pass->blocks;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* |v|, in one order on every rank: as bounds want it, accurate to d eps. Not finite if an entry is not. */
-static double ColumnNorm(size_t d, const double v[])
-{
-  double      part[8] = {0}, square = 0;
-  long double wide = 0;
-  size_t      i = 0;
-
-  for (; i + 8 <= d; i += 8)
-    for (size_t k = 0; k < 8; ++k) part[k] += v[i + k] * v[i + k];
-  for (; i < d; ++i) square += v[i] * v[i];
-  for (size_t k = 0; k < 8; ++k) square += part[k];
-  if (isfinite(square)) return sqrt(square);
-  for (i = 0; i < d; ++i) wide += (long double)v[i] * v[i]; /* whose squares alone leave the range */
-  return (double)sqrtl(wide);
-}
-
-PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[])
-{
-  CkLoss       loss = pass->loss;
-  const size_t d = (size_t)loss->d;
-
-  PetscFunctionBeginUser;
-  PetscCheck(pass->active && pass->now.round < 0 && pass->vectors == 0, loss->comm, PETSC_ERR_ORDER,
-             "Columns come before sums and the first tile");
-  PetscCall(CkGrow((size_t)m * d, &pass->A_room, &pass->A));
-  PetscCall(CkGrow((size_t)m, &pass->norms_room, &pass->norms));
-  for (PetscInt j = 0; j < m; ++j) {
-    double  *v = pass->A + (size_t)j * d;
-    PetscInt bad = -1;
-
-    PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
-    PetscCall(CkLossGather(loss, V[j], v));
-    PetscCall(PetscLogEventEnd(CK_Reduce, 0, 0, 0, 0));
-    pass->norms[j] = ColumnNorm(d, v);
-    if (!isfinite(pass->norms[j])) bad = CkFirstNonFinite(d, v);
-    PetscCheck(bad < 0, loss->comm, PETSC_ERR_FP, "Entry %" PetscInt_FMT " of column %" PetscInt_FMT " is %g", bad, j,
-               CkPlainNan(v[bad]));
-  }
-  PetscCall(loss->type->setcolumns(loss, m, pass->A));
-  pass->m = m;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -436,7 +395,7 @@ PetscErrorCode CkPassSumOverRanks(CkPass pass)
   const size_t n = (size_t)pass->vectors * (size_t)loss->de, chunk = (size_t)1 << 26;
 
   PetscFunctionBeginUser;
-  PetscCheck(pass->active && pass->over, loss->comm, PETSC_ERR_ORDER, "Sums are complete after the sweep");
+  PetscCheck(pass->active && pass->over, pass->loss->comm, PETSC_ERR_ORDER, "Sums are complete after the sweep");
   PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
   if (loss->reproducible) PetscCall(CkExactSumReduce(pass->sum, pass->A));
   for (size_t at = 0; !loss->reproducible && at < n; at += chunk)

@@ -33,14 +33,25 @@ PetscErrorCode CkRowLossSquaredNorms(CkLoss loss, double original[], double fold
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkRowLossSetColumns(CkLoss loss, PetscInt m, const double V[])
+PetscErrorCode CkRowLossColumnBytes(CkLoss loss, PetscInt m, size_t *bytes)
 {
-  const size_t n = (size_t)m * (size_t)loss->d;
-
   PetscFunctionBeginUser;
-  PetscCall(CkGrow(n, &loss->V_room, &loss->V));
-  PetscCall(PetscArraycpy(loss->V, V, n));
+  *bytes = (size_t)m * (size_t)loss->d * sizeof(double);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkRowLossUseColumns(CkLoss loss, PetscInt m, void *memory)
+{
+  PetscFunctionBeginUser;
   loss->columns = m;
+  loss->V = (double *)memory;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkRowLossPackColumn(CkLoss loss, PetscInt j, const double v[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscArraycpy(loss->V + (size_t)j * (size_t)loss->d, v, loss->d));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

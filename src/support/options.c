@@ -13,6 +13,8 @@ static const CkOption common_options[] = {
   {"output", CK_OPTION_STRING, NULL, 0, 0, NULL, "file to write the result to (HDF5)"},
   {"memory_limit", CK_OPTION_REAL, NULL, 1e-6, 1e9, NULL,
    "memory in GB (1e9 bytes) that one rank may use; without it, the node's memory divided by its ranks"},
+  {"memory_share", CK_OPTION_BOOL, "true", 0, 0, NULL,
+   "weights and the vectors of a product once per node, in shared memory; false: a private copy for each rank"},
   {"dry_run", CK_OPTION_BOOL, "false", 0, 0, NULL,
    "print sizes, memory, operations and the chosen method, then stop; headers and labels are read, nothing else"},
   {"error_traceback", CK_OPTION_BOOL, "false", 0, 0, NULL, "show the calling functions below an error message"},

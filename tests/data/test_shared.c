@@ -1,9 +1,9 @@
 #include "datatest.h"
 #include "formats.h"
-#include <store.h>
+#include <clarkia/nodearray.h>
 
 /* Where samples are kept: once per node or on each rank, the same samples with the same checksum on any number of
-   ranks, also on more ranks than samples; and the plain arrays behind it. */
+   ranks, also on more ranks than samples. */
 
 static const char *const sources[] = {
   "-data synthetic -data_shape 3,4,5 -data_classes 4 -data_count 37 -data_offset 2",
@@ -84,7 +84,7 @@ static void memory_is_announced(void **state)
   CkData       data;
 
   (void)state;
-  OK(CkStoreRanksOnNode(PETSC_COMM_WORLD, &ranks));
+  OK(CkNodeRanks(PETSC_COMM_WORLD, &ranks));
   for (int shared = 0; shared < 2; ++shared) {
     data = create_data(PETSC_COMM_WORLD, "-data synthetic -data_shape 3,3,3 -data_count 100 -data_shared %s",
                        shared ? "true" : "false");
@@ -105,42 +105,11 @@ static void memory_is_announced(void **state)
                  "-data_count");
 }
 
-/* The parts of all ranks make up the array, and everybody sees it. */
-static void arrays_are_filled_together(void **state)
-{
-  const size_t n = 1001;
-  PetscBool    shared;
-  PetscMPIInt  ranks;
-  double       room;
-  CkStore      store;
-  int          right = 1;
-
-  (void)state;
-  OK(CkStoreRanksOnNode(PETSC_COMM_WORLD, &ranks));
-  for (int wanted = 0; wanted < 2; ++wanted) {
-    OK(CkStorePlan(PETSC_COMM_WORLD, (PetscBool)wanted, (double)n, &shared, &room));
-    assert_on_all_ranks(room > 0 && (shared || !wanted || ranks == 1));
-    OK(CkStoreCreate(PETSC_COMM_WORLD, n, shared, &store));
-    assert_on_all_ranks(store.shared == shared && store.parts == (shared ? ranks : 1));
-    for (size_t i = 0; i < n; ++i)
-      if ((int)(i % (size_t)store.parts) == store.part) store.bytes[i] = (char)(i % 101);
-    OK(CkStoreSync(&store));
-    for (size_t i = 0; i < n; ++i) right = right && store.bytes[i] == (char)(i % 101);
-    assert_on_all_ranks(right);
-    OK(CkStoreDestroy(&store));
-    OK(CkStoreDestroy(&store)); /* harmless */
-  }
-  /* more than there is: private copies are planned, not a crash */
-  OK(CkStorePlan(PETSC_COMM_WORLD, PETSC_TRUE, room, &shared, NULL));
-  assert_on_all_ranks(!shared);
-}
-
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(private_and_shared_samples_are_the_same),
   cmocka_unit_test(the_checksum_sees_every_change),
   cmocka_unit_test(fetches_any_list_of_samples),
   cmocka_unit_test(memory_is_announced),
-  cmocka_unit_test(arrays_are_filled_together),
 };
 
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

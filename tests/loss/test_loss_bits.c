@@ -1,5 +1,6 @@
 /* The same bits on any number of ranks: everything is compared with a serial twin on PETSC_COMM_SELF (decision 2). */
 #include "losses.h"
+#include <clarkia/nodearray.h>
 
 enum { N = 83, m = 3 };
 
@@ -148,8 +149,86 @@ static void training_mode_gives_the_same_bits(void **state)
   for (size_t i = 0; i < TEST_DEEP_LOSSES; ++i) CheckTraining(&test_deep_losses[i], 0);
 }
 
+/* Pretended nodes: neighbours, and ranks dealt out one by one, which are not contiguous in a vector. */
+static int pairs(int rank)
+{
+  return rank / 2;
+}
+
+static int dealt(int rank)
+{
+  return rank % 2;
+}
+
+/* Weights and columns in shared memory (as above), private on each rank, and on several nodes. */
+static void shared_and_private_copies_give_the_same_bits(void **state)
+{
+  static int (*const nodes[])(int) = {NULL, pairs, dealt};
+
+  (void)state;
+  for (int which = 0; which < 3; ++which) {
+    if (which == 0) SetTestOption("-memory_share", "false");
+    CkNodePretend(nodes[which]);
+    CheckKind(&test_losses[0]);
+    CheckKind(&test_losses[TEST_LOSSES - 1]);
+    CheckKind(&test_deep_losses[0]);
+    CheckTraining(&test_losses[TEST_LOSSES - 1], 0);
+    CkNodePretend(NULL);
+    OK(PetscOptionsClearValue(NULL, "-memory_share"));
+  }
+}
+
+static double Held(void)
+{
+  double bytes = CkNodeArrayBytes();
+
+  OK(MPI_Allreduce(MPI_IN_PLACE, &bytes, 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD));
+  return bytes;
+}
+
+/* Bytes over all ranks, all on one node, of the point, and with m columns: 8 d for the point, 8 d a vector on its way
+   to the columns (as many as ranks that pack, at most m), and the columns: what the engine packs, and three numbers
+   each. */
+static void what_all_ranks_need_is_there_once(void **state)
+{
+  const CkBatch all = CkBatchAll(N);
+  double        before[2];
+  PetscMPIInt   size;
+
+  (void)state;
+  OK(MPI_Comm_size(PETSC_COMM_WORLD, &size));
+  for (int shared = 0; shared < 2; ++shared) {
+    double   S[N * m], d;
+    size_t   packed;
+    PetscInt n;
+    TestLoss t;
+    CkEngine engine;
+    Vec      V[m];
+
+    SetTestOption("-memory_share", shared ? "true" : "false");
+    t = NewTestLoss(PETSC_COMM_WORLD, &test_losses[TEST_LOSSES - 1], N);
+    OK(CkLossGetDimension(t.loss, &n));
+    d = (double)n;
+    before[shared] = Held(); /* samples are there as well, once in any case */
+    if (shared) assert_on_all_ranks(before[0] - before[1] == 8 * d * (size - 1));
+    for (int j = 0; j < m; ++j) V[j] = NewTestVec(t.loss, 80 + (uint64_t)j);
+    OK(CkLossSlopes(t.loss, &all, m, V, S));
+    OK(CkLossGetEngine(t.loss, &engine));
+    OK(CkEngineColumnBytes(engine, m, &packed));
+    packed = (packed + 63) / 64 * 64 + 24 * m; /* from a cache line on */
+    if (shared) assert_on_all_ranks(Held() - before[1] == 8 * d * PetscMin(size, m) + (double)packed);
+    else assert_on_all_ranks(Held() - before[0] == (8 * d + (double)packed) * size);
+    for (int j = 0; j < m; ++j) OK(VecDestroy(&V[j]));
+    FreeTestLoss(&t);
+    assert_on_all_ranks(Held() == 0);
+    OK(PetscOptionsClearValue(NULL, "-memory_share"));
+  }
+}
+
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(any_number_of_ranks_gives_the_same_bits),
   cmocka_unit_test(training_mode_gives_the_same_bits),
+  cmocka_unit_test(shared_and_private_copies_give_the_same_bits),
+  cmocka_unit_test(what_all_ranks_need_is_there_once),
 };
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$1"
 floors=(support data net engine loss noise spectrum trajectory dynamics tail command)
 declare -A headers=(
-  [support]="base error options file progress random exactsum rowops blockmatrix blockproduct provenance revision interrupt probability"
+  [support]="base error options file progress random exactsum rowops blockmatrix blockproduct provenance revision interrupt probability nodearray"
   [data]="data batch"
   [net]="net state"
   [engine]="engine fused onednn"

@@ -68,35 +68,37 @@ static PetscErrorCode PackColumn(const CkPart *p, size_t m, size_t j, const doub
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkOnednnSetColumns(CkEngine engine, PetscInt m, const double V[])
+PetscErrorCode CkOnednnColumnBytes(CkEngine engine, PetscInt m, size_t *bytes)
+{
+  const CkOnednn *o = (const CkOnednn *)engine->data;
+
+  PetscFunctionBeginUser;
+  *bytes = 0;
+  for (PetscInt i = 0; i < o->evaluation->fold->nlayers; ++i) {
+    const CkPart p = CkPartOf(engine, i);
+
+    *bytes += ColumnSize(&p) * (size_t)m * sizeof(float);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Layer by layer, all columns each. */
+PetscErrorCode CkOnednnPackColumn(CkEngine engine, PetscInt j, const double v[])
 {
   CkOnednn *o = (CkOnednn *)engine->data;
   CkFold   *fold = o->evaluation->fold;
-  size_t    all = 0, before = 0;
+  float    *to = (float *)engine->V;
   double   *folded;
 
   PetscFunctionBeginUser;
   PetscCall(CkOnednnPoint(engine));
+  PetscCall(CkPartSums(o, (size_t)fold->de, &folded));
+  PetscCall(CkFoldTranspose(fold, v, folded));
   for (PetscInt i = 0; i < fold->nlayers; ++i) {
     const CkPart p = CkPartOf(engine, i);
 
-    all += ColumnSize(&p) * (size_t)m;
-  }
-  if (all > o->column_room) {
-    PetscCall(CkArenaFree(&o->column_arena));
-    PetscCall(CkArenaFloats(&o->column_arena, all, &o->columns));
-    o->column_room = all;
-  }
-  PetscCall(CkPartSums(o, (size_t)fold->de, &folded));
-  for (PetscInt j = 0; j < m; ++j) {
-    PetscCall(CkFoldTranspose(fold, V + (size_t)j * (size_t)fold->d, folded));
-    before = 0;
-    for (PetscInt i = 0; i < fold->nlayers; ++i) {
-      const CkPart p = CkPartOf(engine, i);
-
-      PetscCall(PackColumn(&p, (size_t)m, (size_t)j, folded, o->columns + before));
-      before += (size_t)m * ColumnSize(&p);
-    }
+    PetscCall(PackColumn(&p, (size_t)engine->columns, (size_t)j, folded, to));
+    to += (size_t)engine->columns * ColumnSize(&p);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -157,6 +159,7 @@ PetscErrorCode CkOnednnDot(CkEngine engine, double S[])
 {
   CkOnednn      *o = (CkOnednn *)engine->data;
   const PetscInt m = engine->columns, lanes = o->evaluation->lanes->lanes;
+  const float   *columns = (const float *)engine->V;
   const size_t   n = (size_t)(o->evaluation->chunks * lanes);
   size_t         before = 0;
   double        *sums, flops = 0;
@@ -167,8 +170,8 @@ PetscErrorCode CkOnednnDot(CkEngine engine, double S[])
   for (PetscInt i = 0; i < o->evaluation->fold->nlayers; ++i) {
     const CkPart p = CkPartOf(engine, i);
 
-    if (p.weighted->form == CK_FORM_EXPLICIT) PetscCall(DotExplicit(&p, m, o->columns + before, sums));
-    else PetscCall(DotFactored(&p, m, o->columns + before, sums));
+    if (p.weighted->form == CK_FORM_EXPLICIT) PetscCall(DotExplicit(&p, m, columns + before, sums));
+    else PetscCall(DotFactored(&p, m, columns + before, sums));
     before += (size_t)m * ColumnSize(&p);
     flops += CkPartFlops(&p);
   }

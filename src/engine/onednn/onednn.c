@@ -51,7 +51,7 @@ static PetscErrorCode SetUp(CkEngine engine)
   for (size_t i = 0; i < sizeof(convolutions) / sizeof(convolutions[0]); ++i)
     if (!strcmp(convolutions[i].text, text)) o->convolution = convolutions[i].choice;
   PetscCall(CkNetGetBuffers(engine->net, &o->nbuffers));
-  PetscCall(PetscMalloc2(engine->d, &o->weights, o->nbuffers, &o->buffers));
+  PetscCall(PetscMalloc1(o->nbuffers, &o->buffers));
   choices.convolution = o->convolution;
   choices.chunks = (engine->capacity + lanes - 1) / lanes;
   PetscCall(CkPlanCreate(&choices, &o->evaluation));
@@ -67,12 +67,11 @@ static PetscErrorCode Destroy(CkEngine engine)
   if (!o) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CkPlanDestroy(&o->evaluation));
   PetscCall(CkPlanDestroy(&o->training));
-  PetscCall(CkArenaFree(&o->column_arena));
   PetscCall(CkArenaFree(&o->coefficient_arena));
   PetscCall(CkArenaFree(&o->work_arena));
   PetscCall(PetscFree(o->sums));
   PetscCall(PetscFree2(o->taps, o->rows));
-  PetscCall(PetscFree2(o->weights, o->buffers));
+  PetscCall(PetscFree(o->buffers));
   PetscCall(PetscFree(engine->data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -82,7 +81,7 @@ static PetscErrorCode SetPoint(CkEngine engine, const double weights[], const do
   CkOnednn *o = (CkOnednn *)engine->data;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscArraycpy(o->weights, weights, engine->d));
+  o->weights = weights;
   PetscCall(PetscArraycpy(o->buffers, buffers, o->nbuffers));
   o->evaluation_stale = o->training_stale = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -175,9 +174,9 @@ static PetscErrorCode GetCost(CkEngine engine, double *bytes, double *load, doub
     *dot += CkPartFlops(&p);
   }
   *accumulate = *dot;
-  *bytes = o->evaluation->arena.bytes + o->evaluation->primitive_bytes + o->column_arena.bytes +
+  *bytes = o->evaluation->arena.bytes + o->evaluation->primitive_bytes + (double)engine->own_room +
            o->coefficient_arena.bytes + o->work_arena.bytes + 8 * (double)o->sums_room;
-  *bytes += 8 * ((double)engine->d + (double)o->nbuffers) + 12 * (double)fold->de + 24 * (double)fold->units;
+  *bytes += 8 * (double)o->nbuffers + 12 * (double)fold->de + 24 * (double)fold->units;
   if (o->training) *bytes += o->training->arena.bytes + o->training->primitive_bytes + 12 * (double)fold->d;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -275,7 +274,8 @@ const CkEngineType CkEngineOnednn = {.name = "onednn",
                                      .rows = CkOnednnRows,
                                      .entries = CkOnednnEntries,
                                      .squarednorms = CkOnednnSquaredNorms,
-                                     .setcolumns = CkOnednnSetColumns,
+                                     .columnbytes = CkOnednnColumnBytes,
+                                     .packcolumn = CkOnednnPackColumn,
                                      .dot = CkOnednnDot,
                                      .accumulate = CkOnednnAccumulate,
                                      .accumulate_exact = CkOnednnAccumulateExact,

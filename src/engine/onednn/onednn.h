@@ -9,19 +9,19 @@ typedef struct {
   CkConvolution convolution;
   CkPlan       *evaluation, *training; /* training: made, and remade larger, when a batch needs it */
   PetscBool     evaluation_stale, training_stale;
-  double       *weights, *buffers; /* the point */
+  const double *weights; /* the point: borrowed */
+  double       *buffers;
   PetscInt      nbuffers;
   PetscBool     gathered; /* dense layers' matrices are those of the loaded tile */
 
   int *taps, *rows; /* [max(CK_PART_ENTRIES, chunks)]: 0, 1, ..; [samples]: packs before each row of a part */
 
   /* arrays that grow with the number of columns, never in between */
-  float  *columns; /* of SetColumns: layer by layer, [m] columns each (contract.c) */
   float  *coefficients;
   float  *work;
   double *sums;
-  size_t  column_room, coefficient_room, work_room, sums_room;
-  CkArena column_arena, coefficient_arena, work_arena;
+  size_t  coefficient_room, work_room, sums_room;
+  CkArena coefficient_arena, work_arena;
 } CkOnednn;
 
 /* onednn.c: the evaluation plan at the engine's point; this process's oneDNN on one thread */
@@ -38,7 +38,8 @@ PetscErrorCode CkOnednnSetRange(CkEngine engine, PetscInt first, PetscInt count)
 PetscErrorCode CkOnednnEntries(CkEngine engine, void *G, size_t ld);
 
 /* contract.c */
-PetscErrorCode CkOnednnSetColumns(CkEngine engine, PetscInt m, const double V[]);
+PetscErrorCode CkOnednnColumnBytes(CkEngine engine, PetscInt m, size_t *bytes);
+PetscErrorCode CkOnednnPackColumn(CkEngine engine, PetscInt j, const double v[]);
 PetscErrorCode CkOnednnDot(CkEngine engine, double S[]);
 PetscErrorCode CkOnednnAccumulate(CkEngine engine, PetscInt m, const double S[], double A[]);
 PetscErrorCode CkOnednnAccumulateExact(CkEngine engine, PetscInt m, const double S[], CkExactSum sum);

@@ -51,6 +51,8 @@ static PetscErrorCode PackColumns(CkPass pass, PetscInt m, const Vec V[], Note n
 
   PetscFunctionBeginUser;
   PetscCall(CkNodeArrayReserve(loss->comm, (size_t)some * d * sizeof(double), "vectors of a product", &pass->gathered));
+  /* nobody reads the columns of an earlier sweep any more: gathering waits for everybody on the node */
+  if (!pass->gathered.shared) PetscCall(CkNodeArraySync(to));
   for (PetscInt first = 0; first < m; first += some) {
     const PetscInt n = PetscMin(some, m - first);
 
@@ -85,7 +87,6 @@ PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[])
     CkNodeArrayReserve(loss->comm, bytes + (size_t)m * sizeof(Note), "packed vectors of a product", &pass->columns));
   notes = (Note *)(pass->columns.bytes + bytes);
   PetscCall(loss->type->usecolumns(loss, m, pass->columns.bytes));
-  PetscCall(CkNodeArraySync(&pass->columns)); /* nobody reads those of an earlier sweep any more */
   PetscCall(PackColumns(pass, m, V, notes));
   PetscCall(CkGrow((size_t)m, &pass->norms_room, &pass->norms));
   for (PetscInt j = 0; j < m; ++j) {

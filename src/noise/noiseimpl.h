@@ -31,8 +31,8 @@ PetscErrorCode CkDiffusionGetSizes(CkDiffusion D, CkDiffusionSizes *sizes);
 PetscErrorCode CkDiffusionGetShift(CkDiffusion D, double **c);
 /* c.v on every rank, 0 for c = NULL. */
 PetscErrorCode CkDiffusionDotShift(CkDiffusion D, const double c[], Vec v, double *dot);
-/* A rank's bytes per weight and vector of a product, beside the vectors themselves: sums of a block (before, the
-   column), and the exact sum; in single precision its two limbs where norms are not known yet, else one and the
+/* A rank's bytes per weight and vector of a product, beside the vectors themselves: sums of a block,
+   and the exact sum; in single precision its two limbs where norms are not known yet, else one and the
    engine's column, float32. In double precision two limbs and the column. */
 static inline double CkDiffusionColumnBytes(const CkDiffusionSizes *sizes)
 {

@@ -25,6 +25,9 @@ PetscErrorCode CkStateGetNet(CkState state, CkNet *net);
    and a wrong checksum. A failed read leaves the state as it was. float32 tensors are widened; "num_batches_tracked"
    ones are passed over. */
 PetscErrorCode CkStateRead(CkState state, const char file[]);
+/* The weights and buffers of one replica of a file that holds several (docs/formats.md, "Replicas"); user error where
+ * there is none of this number. -1: the file's state, as above. */
+PetscErrorCode CkStateReadReplica(CkState state, const char file[], PetscInt replica);
 /* Collective, atomic, with provenance, net name, checksum, and epoch and step of the training run as attributes. */
 PetscErrorCode CkStateWrite(CkState state, const char file[], PetscInt epoch, PetscInt step);
 /* The same, and what more(file, context), collective as well, puts into the file beside it; NULL: nothing. */

@@ -10,6 +10,8 @@ static const CkOption table[] = {
   {"state", CK_OPTION_FILE, NULL, 0, 0, NULL,
    "file of the weights (HDF5, written by train); random: random weights from -seed; unset: those in -net FILE.onnx, "
    "else random ones; spectrum: A,B,.. is a series"},
+  {"state_replica", CK_OPTION_INT, NULL, 0, 65534, NULL,
+   "of a -state FILE of several replicas this one, from 0; unset: their mean where they are coupled, else the first"},
   {0}};
 
 PetscErrorCode CkProblemRegisterOptions(void)
@@ -67,14 +69,15 @@ PetscErrorCode CkProblemDataMemory(const CkProblem *problem, double *bytes)
 
 static PetscErrorCode LoadState(CkProblem *problem, const char file[])
 {
-  PetscInt  seed;
+  PetscInt  seed, replica = -1;
   PetscBool has;
 
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetInt("seed", &seed, NULL));
+  PetscCall(CkOptionsGetInt("state_replica", &replica, NULL));
   PetscCall(CkStateInitialize(problem->state, (uint64_t)seed));
   if (!file[0]) PetscCall(CkStateTakeInitial(problem->state, &has));
-  else if (strcmp(file, "random") != 0) PetscCall(CkStateRead(problem->state, file));
+  else if (strcmp(file, "random") != 0) PetscCall(CkStateReadReplica(problem->state, file, replica));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -99,12 +102,19 @@ static PetscErrorCode DescribeWeights(CkProblem *problem, const char file[])
   const char   *net;
   const double *weights, *buffers;
   const size_t  room = sizeof(problem->weights);
+  const int     from_file = file[0] && strcmp(file, "random") != 0;
+  PetscInt      replica;
+  PetscBool     given;
 
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetInt("seed", &seed, NULL));
+  PetscCall(CkOptionsGetInt("state_replica", &replica, &given));
+  CkCheckAll(problem->comm, !given || from_file, PETSC_ERR_ARG_INCOMP,
+             "-state_replica has no effect without -state FILE: leave it out, or give the file");
   PetscCall(CkNetGetInitial(problem->net, &weights, &buffers));
   PetscCall(CkNetGetName(problem->net, &net));
-  if (file[0] && strcmp(file, "random") != 0) PetscCall(PetscStrncpy(problem->weights, file, room));
+  if (given) PetscCall(PetscSNPrintf(problem->weights, room, "%s, replica %" PetscInt_FMT, file, replica));
+  else if (from_file) PetscCall(PetscStrncpy(problem->weights, file, room));
   else if (weights && !file[0]) PetscCall(PetscStrncpy(problem->weights, net, room));
   else PetscCall(PetscSNPrintf(problem->weights, room, "random, seed %" PetscInt_FMT, seed));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -24,6 +24,8 @@ static const CkOption type_table[] = {
    "samples of a batch (sde, sgd_gaussian: of the batches whose noise is meant); 0: all samples"},
   {"dynamics_replacement", CK_OPTION_BOOL, "false", 0, 0, NULL,
    "draw each sample of a batch anew; false: a random order of all samples each epoch"},
+  {"dynamics_shuffle", CK_OPTION_STRING, "each", 0, 0, "each|once|never",
+   "without replacement: a new order each epoch, one random order for all epochs, or the order of the data"},
   {"dynamics_mode", CK_OPTION_STRING, "training", 0, 0, "training|evaluation",
    "gradients with batch statistics and dropout, or as D and the test loss see the net"},
   {"dynamics_momentum", CK_OPTION_REAL, "0", 0, 0.9999999, NULL, "share of the last move that is kept"},
@@ -138,8 +140,9 @@ static PetscErrorCode CheckKeys(CkDynamics dynamics)
 
 PetscErrorCode CkDynamicsSetFromOptions(CkDynamics dynamics)
 {
-  char     type[64], mode[32];
-  PetscInt seed;
+  char      type[64], mode[32], shuffle[32];
+  PetscInt  seed;
+  PetscBool shuffled;
 
   PetscFunctionBeginUser;
   PetscCheck(!dynamics->setup && !dynamics->data, dynamics->comm, PETSC_ERR_ORDER, "Options are read once");
@@ -150,6 +153,10 @@ PetscErrorCode CkDynamicsSetFromOptions(CkDynamics dynamics)
   PetscCall(CkOptionsGetInt("dynamics_batch", &dynamics->batch, NULL));
   PetscCall(CkOptionsGetInt("dynamics_epochs", &dynamics->epochs, NULL));
   PetscCall(CkOptionsGetBool("dynamics_replacement", &dynamics->replacement, NULL));
+  PetscCall(CkOptionsGetString("dynamics_shuffle", shuffle, sizeof(shuffle), &shuffled));
+  CkCheckAll(dynamics->comm, !shuffled || !dynamics->replacement, PETSC_ERR_ARG_INCOMP,
+             "-dynamics_shuffle has no effect with -dynamics_replacement, which draws each sample anew: leave out one");
+  dynamics->shuffle = shuffle[0]; /* of each, once, never */
   PetscCall(CkOptionsGetReal("dynamics_bn_momentum", &dynamics->bn_momentum, NULL));
   PetscCall(CkOptionsGetString("dynamics_mode", mode, sizeof(mode), NULL));
   dynamics->mode = dynamics->type->evaluation || strcmp(mode, "evaluation") == 0 ? CK_EVALUATION : CK_TRAINING;
@@ -208,13 +215,15 @@ PetscErrorCode CkDynamicsDrawOrder(CkDynamics dynamics)
   const CkRandom stream = {.seed = dynamics->seed,
                            .purpose = CK_RANDOM_SHUFFLE,
                            .replica = (uint32_t)dynamics->replica,
-                           .step = (uint64_t)dynamics->epoch};
+                           .step = dynamics->shuffle == 'o' ? 0 : (uint64_t)dynamics->epoch};
   const PetscInt N = dynamics->N;
   PetscInt      *order = dynamics->now->order;
 
   PetscFunctionBeginUser;
   if (!order) PetscFunctionReturn(PETSC_SUCCESS);
-  if (!dynamics->replacement) PetscCall(CkRandomPermutation(&stream, N, order));
+  if (!dynamics->replacement && dynamics->shuffle == 'n') {
+    for (PetscInt k = 0; k < N; ++k) order[k] = k;
+  } else if (!dynamics->replacement) PetscCall(CkRandomPermutation(&stream, N, order));
   else {
     for (PetscInt k = 0; k < N; ++k) {
       double u;
@@ -503,9 +512,11 @@ PetscErrorCode CkDynamicsDescribe(CkDynamics dynamics, CkTable rows)
                        "%" PetscInt_FMT " of %" PetscInt_FMT " update%s each, batches of %" PetscInt_FMT " %s%s",
                        dynamics->epochs, dynamics->updates, dynamics->updates == 1 ? "" : "s", dynamics->batch,
                        samples[dynamics->type->sampling],
-                       !drawn                  ? ""
-                       : dynamics->replacement ? " with replacement"
-                                               : " without replacement"));
+                       !drawn                     ? ""
+                       : dynamics->replacement    ? " with replacement"
+                       : dynamics->shuffle == 'o' ? " without replacement, in one order for all epochs"
+                       : dynamics->shuffle == 'n' ? " in the order of the data"
+                                                  : " without replacement"));
   if (dynamics->fused && CkFusedPathTaken(dynamics->fused))
     PetscCall(CkTableRow(rows, "updates", "-dynamics_fused", "many at once, on one rank"));
   else if (dynamics->fused)

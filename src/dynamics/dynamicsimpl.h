@@ -94,10 +94,11 @@ struct _p_CkDynamics {
   void     *data;
 
   /* Options. */
-  PetscInt   batch, epochs;
-  PetscBool  replacement;
-  CkMode     mode;
-  double     bn_momentum;
+  PetscInt  batch, epochs;
+  PetscBool replacement;
+  char      shuffle; /* without it: a new order 'e'ach epoch, one drawn 'o'nce, 'n'ever another than that of the data */
+  CkMode    mode;
+  double    bn_momentum;
   CkSchedule schedule;
   uint64_t   seed;
 

@@ -123,7 +123,7 @@ static PetscErrorCode ElasticDestroy(CkDynamics dynamics)
 }
 
 const CkDynamicsType CkDynamicsElasticSGD = {.name = "elastic_sgd",
-                                             .keys = "batch replacement momentum nesterov l2 mode elasticity",
+                                             .keys = "batch replacement shuffle momentum nesterov l2 mode elasticity",
                                              .sampling = CK_SAMPLING_DRAWN,
                                              .vectors = 3,
                                              .setfromoptions = ElasticSetFromOptions,

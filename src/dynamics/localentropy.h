@@ -23,5 +23,6 @@ PetscErrorCode CkLocalEntropyDestroy(CkDynamics dynamics);
 /* first (1 + scoping/updates of an epoch)^round, but no more than the larger of `most` and first. */
 double CkLocalEntropyGrow(CkDynamics dynamics, double first, PetscInt round, double most);
 #define CK_LOCAL_ENTROPY_KEYS                                                                                          \
-  "batch replacement momentum nesterov l2 mode inner average scope scoping inner_noise outer_rate outer_momentum"
+  "batch replacement shuffle momentum nesterov l2 mode inner average scope scoping inner_noise outer_rate "            \
+  "outer_momentum"
 #define CK_MOST_ELASTICITY 10.

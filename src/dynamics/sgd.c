@@ -75,7 +75,7 @@ static PetscErrorCode SGDDestroy(CkDynamics dynamics)
 }
 
 const CkDynamicsType CkDynamicsSGD = {.name = "sgd",
-                                      .keys = "batch replacement momentum nesterov l2 mode fused",
+                                      .keys = "batch replacement shuffle momentum nesterov l2 mode fused",
                                       .sampling = CK_SAMPLING_DRAWN,
                                       .vectors = 2,
                                       .setfromoptions = SGDSetFromOptions,

@@ -84,7 +84,7 @@ static PetscErrorCode SGLDDestroy(CkDynamics dynamics)
 }
 
 const CkDynamicsType CkDynamicsSGLD = {.name = "sgld",
-                                       .keys = "batch replacement temperature l2 mode",
+                                       .keys = "batch replacement shuffle temperature l2 mode",
                                        .sampling = CK_SAMPLING_DRAWN,
                                        .vectors = 1,
                                        .setfromoptions = SGLDSetFromOptions,

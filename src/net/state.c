@@ -406,7 +406,51 @@ static PetscErrorCode ReadFile(CkState state, CkFile file, const char name[], do
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Row `replica` of a dataset of /replicas, n numbers long. */
+static PetscErrorCode ReadRow(CkState state, CkFile file, const char name[], const char path[], PetscInt n,
+                              PetscInt replica, double row[])
+{
+  PetscBool  exists;
+  CkType     type;
+  int        rank;
+  PetscInt64 shape[CK_MAX_RANK];
+
+  PetscFunctionBeginUser;
+  if (n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkFileExists(file, path, &exists));
+  CkCheckAll(state->comm, exists, PETSC_ERR_FILE_UNEXPECTED, "%s: there are no replicas in it: it has no %s", name,
+             path);
+  PetscCall(CkFileGetDataset(file, path, &type, &rank, shape));
+  CkCheckAll(state->comm, rank == 2 && shape[1] == n, PETSC_ERR_FILE_UNEXPECTED,
+             "%s: %s does not hold %" PetscInt_FMT " numbers a replica", name, path, n);
+  CkCheckAll(state->comm, replica < shape[0], PETSC_ERR_ARG_OUTOFRANGE,
+             "%s: there is no replica %" PetscInt_FMT ", they are 0 to %" PetscInt64_FMT, name, replica, shape[0] - 1);
+  PetscCall(CkFileReadRows(file, path, CK_F64, replica, 1, row));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadReplica(CkState state, CkFile file, const char name[], PetscInt replica, double weights[],
+                                  double buffers[])
+{
+  char source[PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBeginUser;
+  PetscCall(ReadFile(state, file, name, weights, buffers)); /* that it is of this net */
+  PetscCall(ReadRow(state, file, name, "/replicas/weights", state->d, replica, weights));
+  PetscCall(ReadRow(state, file, name, "/replicas/statistics", state->nbuffers, replica, buffers));
+  PetscCall(PetscSNPrintf(source, sizeof(source), "%s, replica %" PetscInt_FMT ": ", name, replica));
+  PetscCall(CkNetCheckNumbers(state->net, source, DBL_MAX, weights, buffers));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkStateRead(CkState state, const char name[])
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkStateReadReplica(state, name, -1));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkStateReadReplica(CkState state, const char name[], PetscInt replica)
 {
   CkFile         file;
   double        *weights, *buffers;
@@ -415,7 +459,8 @@ PetscErrorCode CkStateRead(CkState state, const char name[])
   PetscFunctionBeginUser;
   PetscCall(CkFileOpen(state->comm, name, &file));
   PetscCall(PetscMalloc2(state->d, &weights, state->nbuffers, &buffers));
-  ierr = ReadFile(state, file, name, weights, buffers);
+  ierr = replica < 0 ? ReadFile(state, file, name, weights, buffers)
+                     : ReadReplica(state, file, name, replica, weights, buffers);
   if (!ierr) {
     PetscCall(PetscArraycpy(state->weights, weights, state->d));
     PetscCall(PetscArraycpy(state->buffers, buffers, state->nbuffers));

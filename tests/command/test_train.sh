@@ -54,7 +54,15 @@ printf 'data: synthetic\ndata_shape: 5\ndata_classes: 3\ndata_count: 41\nnet: ml
 passes "copy.h5" train -options_file_yaml task.yml -dynamics_epochs 0 -state run.h5 -dynamics_batch 0 -output copy.h5
 # Replicas, alone and coupled
 passes "2 in " "${task[@]}" -dynamics_replicas 2 -dynamics_epochs 2 -output replicas.h5
-passes "coupled" "${task[@]}" -dynamics_type parle -dynamics_replicas 2 -dynamics_inner 2 -dynamics_epochs 2 -output parle.h5
-passes "sde in evaluation mode" "${task[@]}" -dynamics_type sde -state run.h5 -dynamics_epochs 1 -output sde.h5
+passes "replicas.h5, replica 1" evaluate "${task[@]:1:12}" -state replicas.h5 -state_replica 1
+cp replicas.h5 keep.state
 rm -f ./*.h5
+fails "there is no replica 2, they are 0 to 1" evaluate "${task[@]:1:12}" -state keep.state -state_replica 2
+fails "-state_replica has no effect" evaluate "${task[@]:1:12}" -state_replica 1
+"$program" "${task[@]}" -dynamics_epochs 1 -output run.h5 >out 2>err || stop "a run"
+mv run.h5 run.state
+fails "there are no replicas in it" evaluate "${task[@]:1:12}" -state run.state -state_replica 0
+passes "coupled" "${task[@]}" -dynamics_type parle -dynamics_replicas 2 -dynamics_inner 2 -dynamics_epochs 2 -output parle.h5
+passes "sde in evaluation mode" "${task[@]}" -dynamics_type sde -state run.state -dynamics_epochs 1 -output sde.h5
+rm -f ./*.h5 ./*.state
 echo "all fine"

@@ -50,6 +50,14 @@ static void run(MPI_Comm comm, PetscInt replicas, const char more[], const char 
   OK(CkFileReadAll(read, "/state/fc2.bias", CK_F64, result->bias));
   OK(CkFileReadAll(read, "/state/bn1.running_mean", CK_F64, result->mean));
   OK(CkFileDestroy(&read));
+  for (PetscInt r = 0; r < replicas && replicas > 1; ++r) {
+    double *weights, *running;
+
+    OK(CkStateReadReplica(n.state, file, r));
+    OK(CkStateGetArrays(n.state, &weights, &running));
+    assert_on_all_ranks(memcmp(weights, result->weights + r * WEIGHTS, WEIGHTS * sizeof(double)) == 0);
+    assert_on_all_ranks(memcmp(running, result->statistics + r * BUFFERS, BUFFERS * sizeof(double)) == 0);
+  }
   MPI_Comm_rank(comm, &rank);
   if (rank == 0 && unlink(file)) abort();
   destroy_network(&n);

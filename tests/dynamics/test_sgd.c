@@ -99,6 +99,39 @@ static void minibatches_without_replacement(void **state)
   destroy(&loss, &dynamics);
 }
 
+/* One order for all epochs is that of the first; or there is none but that of the data. */
+static void orders_of_samples(void **state)
+{
+  (void)state;
+  for (int never = 0; never < 2; ++never) {
+    const CkRandom stream = {.seed = 77, .purpose = CK_RANDOM_SHUFFLE, .replica = 0, .step = 0};
+    double         xi[N * D], x[D], g[D];
+    PetscInt       order[N];
+    CkLoss         loss;
+    CkDynamics     dynamics;
+
+    draw_xi(N, xi);
+    OK(CkRandomPermutation(&stream, N, order));
+    for (PetscInt k = 0; never && k < N; ++k) order[k] = k;
+    create(PETSC_COMM_WORLD, N,
+           never ? "-dynamics_batch 4 -dynamics_rate 0.08 -dynamics_shuffle never -seed 77"
+                 : "-dynamics_batch 4 -dynamics_rate 0.08 -dynamics_shuffle once -seed 77",
+           &loss, &dynamics);
+    memcpy(x, x0, sizeof(x));
+    for (int k = 0; k < 12; ++k) {
+      const int at = k % 3 * 4;
+
+      gradient(PetscMin(4, N - at), order + at, xi, x, g);
+      for (int i = 0; i < D; ++i) x[i] -= 0.08 * g[i];
+      OK(CkDynamicsStep(dynamics));
+      compare(loss, x, 1e-13);
+    }
+    destroy(&loss, &dynamics);
+  }
+  assert_refused("-dynamics_shuffle once -dynamics_replacement", "-dynamics_shuffle", "-dynamics_replacement");
+  assert_refused("-dynamics_shuffle once -dynamics_type sde", "-dynamics_shuffle has no effect", "sgld");
+}
+
 /* T28: from one point, one update with batches of two out of four samples: each of the six pairs is met equally often
  * without replacement (chi square with 5 degrees of freedom below 36: p = 1e-6); with it each of the 16 ordered draws
  * (15 degrees: 58). */
@@ -361,13 +394,10 @@ static void divergence_is_a_user_error(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-  cmocka_unit_test(full_batch_recurrences),
-  cmocka_unit_test(minibatches_without_replacement),
-  cmocka_unit_test(batches_are_uniform),
-  cmocka_unit_test(mean_and_covariance_of_runs),
-  cmocka_unit_test(same_bits_on_any_number_of_ranks),
-  cmocka_unit_test(reports_and_marks),
-  cmocka_unit_test(bad_numbers_are_user_errors),
+  cmocka_unit_test(full_batch_recurrences),      cmocka_unit_test(minibatches_without_replacement),
+  cmocka_unit_test(orders_of_samples),           cmocka_unit_test(batches_are_uniform),
+  cmocka_unit_test(mean_and_covariance_of_runs), cmocka_unit_test(same_bits_on_any_number_of_ranks),
+  cmocka_unit_test(reports_and_marks),           cmocka_unit_test(bad_numbers_are_user_errors),
   cmocka_unit_test(divergence_is_a_user_error),
 };
 

@@ -96,9 +96,9 @@ PetscErrorCode CkDiffusionGetSweeps(CkDiffusion D, double *sweeps);
   CkDiffusionBlocks: the diagonal blocks of D (second moment: of M) that belong to consecutive weights, in order. Each
   comes as a matrix of order min(size, N): the block itself, or with size > N the Gram matrix (1/N) P G_l G_l' P of its
   weights; lower triangle, the same bits on any number of ranks, the caller's to destroy. Passes over the data: one for
-  each range of weights whose gradients fit -noise_memory (a block of at most N weights is kept whole), and one for the
-  mean gradient where it is not known. Products are as in CkDiffusionGram(), precision chosen by the block's size.
-  Collective. The point must not change between two calls.
+  each range of weights whose gradients fit -noise_memory (a block of at most N weights is kept whole), which goes back
+  no further than its weights, and one for the mean gradient where it is not known. Products are as in
+  CkDiffusionGram(), precision chosen by the block's size. Collective. The point must not change between two calls.
 */
 typedef struct _p_CkDiffusionBlocks *CkDiffusionBlocks;
 /* size [n]: weights of each block, d in all. */
@@ -106,5 +106,7 @@ PetscErrorCode CkDiffusionBlocksCreate(CkDiffusion D, PetscInt n, const PetscInt
 /* products: what those of the matrix are in. */
 PetscErrorCode CkDiffusionBlocksNext(CkDiffusionBlocks blocks, CkBlockMatrix *A, CkPrecision *products);
 PetscErrorCode CkDiffusionBlocksDestroy(CkDiffusionBlocks *blocks);
-/* Bytes a rank holds beyond the matrices, and passes, without that of the norms. Not collective. */
-PetscErrorCode CkDiffusionBlocksCost(CkDiffusion D, PetscInt n, const PetscInt size[], double *bytes, double *passes);
+/* Bytes a rank holds beyond the matrices, passes, without that of the norms, and floating-point operations of the
+ * gradients, of all ranks; 0 for landscapes. Not collective; the engine's loaded tile is lost. */
+PetscErrorCode CkDiffusionBlocksCost(CkDiffusion D, PetscInt n, const PetscInt size[], double *bytes, double *passes,
+                                     double *operations);

@@ -6,7 +6,6 @@
 */
 #include "noiseimpl.h"
 #include <clarkia/blockproduct.h>
-#include <string.h>
 
 enum { ROWS = 512 }; /* samples of an update of D_l, in whole sum blocks: part of the bits contract */
 
@@ -18,8 +17,7 @@ struct _p_CkDiffusionBlocks {
   PetscInt         samples;       /* of this rank */
   PetscInt         first, count;  /* weights in the store */
   double          *shift;         /* [d] what is subtracted from each gradient, or NULL */
-  char            *rows;          /* [tile x d] gradients as the engine gives them */
-  char            *store;         /* [samples x count] */
+  char            *store;         /* [count x samples] this rank's gradients, weight by weight */
   PetscInt         room;          /* weights that fit the store */
 };
 
@@ -42,25 +40,48 @@ static PetscInt RangeLength(CkDiffusion D, const CkDiffusionSizes *sizes, PetscI
   return count;
 }
 
-/* Passes, and the longest range. */
-static PetscInt CountPasses(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt n, const PetscInt size[],
-                            PetscInt *longest)
+/* Floating-point operations of a gradient's entries first .. first+count, of one sample; 0 for landscapes. */
+static PetscErrorCode RangeCost(CkDiffusion D, PetscInt first, PetscInt count, double *operations)
 {
-  PetscInt block = 0, done = 0, passes = 0;
+  CkEngine engine;
+  double   load, rows;
 
-  *longest = 0;
+  PetscFunctionBeginUser;
+  *operations = 0;
+  PetscCall(CkLossGetEngine(D->loss, &engine));
+  if (!engine) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkEngineSetRange(engine, first, count));
+  PetscCall(CkEngineGetCost(engine, NULL, &load, &rows, NULL, NULL));
+  *operations = load + rows;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The ranges one after the other: how many, the longest, and the operations of one sample's gradients in all. */
+static PetscErrorCode CountPasses(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt n, const PetscInt size[],
+                                  PetscInt *passes, PetscInt *longest, double *operations)
+{
+  PetscInt block = 0, done = 0, first = 0;
+  double   one;
+
+  PetscFunctionBeginUser;
+  *passes = *longest = 0;
+  *operations = 0;
   while (block < n) {
     PetscInt count = RangeLength(D, sizes, n, size, block, done);
 
+    PetscCall(RangeCost(D, first, count, &one));
+    *operations += one;
+    first += count;
     *longest = PetscMax(*longest, count);
-    ++passes;
+    ++*passes;
     while (block < n && count >= size[block] - done) {
       count -= size[block++] - done;
       done = 0;
     }
     done += count;
   }
-  return passes;
+  PetscCall(RangeCost(D, 0, sizes->d, &one)); /* all weights again */
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Weights exchanged at a time for the Gram matrix of a block. */
@@ -86,27 +107,28 @@ static CkPrecision ProductPrecision(CkDiffusion D, const CkDiffusionSizes *sizes
   return CkDiffusionGramChoice(D, &part);
 }
 
-PetscErrorCode CkDiffusionBlocksCost(CkDiffusion D, PetscInt n, const PetscInt size[], double *bytes, double *passes)
+PetscErrorCode CkDiffusionBlocksCost(CkDiffusion D, PetscInt n, const PetscInt size[], double *bytes, double *passes,
+                                     double *operations)
 {
   CkDiffusionSizes sizes;
-  PetscInt         longest;
+  PetscInt         longest, count;
   double           buffers = 0;
 
   PetscFunctionBeginUser;
   PetscCall(CkDiffusionGetSizes(D, &sizes));
-  *passes = (double)CountPasses(D, &sizes, n, size, &longest);
+  PetscCall(CountPasses(D, &sizes, n, size, &count, &longest, operations));
+  *passes = (double)count;
+  *operations *= (double)sizes.N;
   for (PetscInt l = 0; l < n; ++l) {
     const PetscInt slice = SliceLength(&sizes, size[l]);
     double         one = (double)(BlocksAtOnce(&sizes) * sizes.blocks.block + 1) * (double)size[l] * sizeof(double);
 
     if (IsGram(&sizes, size[l]))
-      one = (double)slice * (double)CkBlocksCount(&sizes.blocks, 0) * (double)sizes.bytes +
-            CkBlockProductMemory(sizes.comm, sizes.N, slice, sizes.precision, ProductPrecision(D, &sizes, size[l]));
+      one = CkBlockProductMemory(sizes.comm, sizes.N, slice, sizes.precision, ProductPrecision(D, &sizes, size[l]));
     buffers = PetscMax(buffers, one);
   }
   *bytes = (double)longest * (double)CkBlocksCount(&sizes.blocks, 0) * (double)sizes.bytes +
-           (double)sizes.blocks.tile * (double)sizes.d * (double)sizes.bytes + sizeof(double) * (double)sizes.d +
-           buffers;
+           sizeof(double) * (double)sizes.d + buffers;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -128,7 +150,8 @@ static PetscErrorCode MakeShift(CkDiffusionBlocks b)
 PetscErrorCode CkDiffusionBlocksCreate(CkDiffusion D, PetscInt n, const PetscInt size[], CkDiffusionBlocks *blocks)
 {
   CkDiffusionBlocks b;
-  PetscInt          sum = 0;
+  PetscInt          sum = 0, passes;
+  double            operations;
 
   PetscFunctionBeginUser;
   PetscCall(PetscNew(&b));
@@ -144,10 +167,9 @@ PetscErrorCode CkDiffusionBlocksCreate(CkDiffusion D, PetscInt n, const PetscInt
   PetscCheck(sum == b->sizes.d, b->sizes.comm, PETSC_ERR_ARG_SIZ,
              "Blocks of %" PetscInt_FMT " weights in all, dimension %" PetscInt_FMT, sum, b->sizes.d);
   b->samples = CkBlocksCount(&b->sizes.blocks, b->sizes.blocks.rank);
-  (void)CountPasses(D, &b->sizes, n, size, &b->room);
+  PetscCall(CountPasses(D, &b->sizes, n, size, &passes, &b->room, &operations));
   PetscCall(MakeShift(b));
-  PetscCall(PetscMalloc2((size_t)b->sizes.blocks.tile * (size_t)b->sizes.d * b->sizes.bytes, &b->rows,
-                         (size_t)b->room * (size_t)b->samples * b->sizes.bytes, &b->store));
+  PetscCall(PetscMalloc1((size_t)b->room * (size_t)b->samples * b->sizes.bytes, &b->store));
   *blocks = b;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -158,7 +180,7 @@ PetscErrorCode CkDiffusionBlocksDestroy(CkDiffusionBlocks *blocks)
 
   PetscFunctionBeginUser;
   if (!b) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscFree2(b->rows, b->store));
+  PetscCall(PetscFree(b->store));
   PetscCall(PetscFree(b->shift));
   PetscCall(PetscFree(b->size));
   PetscCall(PetscFree(*blocks));
@@ -169,7 +191,6 @@ PetscErrorCode CkDiffusionBlocksDestroy(CkDiffusionBlocks *blocks)
 static PetscErrorCode Load(CkDiffusionBlocks b, PetscInt done)
 {
   const CkBatch all = CkBatchAll(b->sizes.N);
-  const size_t  bytes = b->sizes.bytes, d = (size_t)b->sizes.d;
   CkPass        pass;
   CkTile        tile;
 
@@ -177,34 +198,15 @@ static PetscErrorCode Load(CkDiffusionBlocks b, PetscInt done)
   b->first = b->offset + done;
   b->count = RangeLength(b->D, &b->sizes, b->n, b->size, b->block, done);
   PetscCall(CkPassBegin(b->D->loss, &all, &pass));
+  PetscCall(CkPassSetRange(pass, b->first, b->count));
   while (PETSC_TRUE) {
-    size_t at;
-
     PetscCall(CkPassNext(pass, &tile));
     if (!tile.more) break;
-    PetscCall(CkPassRows(pass, b->sizes.precision, b->rows, d));
-    at = (size_t)CkBlocksLocal(&b->sizes.blocks, tile.first);
-    for (size_t k = 0; k < (size_t)tile.n; ++k)
-      memcpy(b->store + (at + k) * (size_t)b->count * bytes, b->rows + (k * d + (size_t)b->first) * bytes,
-             (size_t)b->count * bytes);
+    PetscCall(CkPassEntries(pass, b->store + (size_t)CkBlocksLocal(&b->sizes.blocks, tile.first) * b->sizes.bytes,
+                            (size_t)b->samples));
   }
   PetscCall(CkPassEnd(&pass));
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* to[i][k] = entry `from + i` of stored sample k, for `count` weights, in squares that stay in the cache. */
-static void Turn(CkDiffusionBlocks b, PetscInt from, PetscInt count, char *to)
-{
-  const size_t bytes = b->sizes.bytes, samples = (size_t)b->samples;
-
-  for (PetscInt first = 0; first < count; first += 32) {
-    for (size_t k = 0; k < samples; ++k) {
-      const char *row = b->store + (k * (size_t)b->count + (size_t)from) * bytes;
-
-      for (PetscInt i = first; i < PetscMin(first + 32, count); ++i)
-        memcpy(to + ((size_t)i * samples + k) * bytes, row + (size_t)i * bytes, bytes);
-    }
-  }
 }
 
 static PetscErrorCode CreateProduct(CkDiffusionBlocks b, CkBlockMatrix A, CkBlockProduct *product)
@@ -231,42 +233,41 @@ static PetscErrorCode CreateProduct(CkDiffusionBlocks b, CkBlockMatrix A, CkBloc
 static PetscErrorCode AddGram(CkDiffusionBlocks b, CkBlockMatrix A)
 {
   const PetscInt size = b->size[b->block], slice = SliceLength(&b->sizes, size);
+  const size_t   row = (size_t)b->samples * b->sizes.bytes;
   CkBlockProduct product;
-  char          *turned;
 
   PetscFunctionBeginUser;
   PetscCall(CreateProduct(b, A, &product));
-  PetscCall(PetscMalloc1((size_t)slice * (size_t)b->samples * b->sizes.bytes, &turned));
   for (PetscInt done = 0; done < size;) {
     const PetscInt at = b->offset + done;
     PetscInt       count;
 
     if (at >= b->first + b->count) PetscCall(Load(b, done));
     count = PetscMin(slice, PetscMin(size - done, b->first + b->count - at));
-    Turn(b, at - b->first, count, turned);
-    PetscCall(CkBlockProductAdd(product, count, turned, b->shift ? b->shift + at : NULL));
+    PetscCall(
+      CkBlockProductAdd(product, count, b->store + (size_t)(at - b->first) * row, b->shift ? b->shift + at : NULL));
     done += count;
   }
-  PetscCall(PetscFree(turned));
   PetscCall(CkBlockProductDestroy(&product));
   PetscCall(CkBlockMatrixScale(A, 1. / (double)b->sizes.N));
   if (b->D->centred) PetscCall(CkBlockMatrixCentre(A));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* [count x size] shifted gradients of stored samples at.. of this rank. */
+/* rows [count x size]: shifted gradients of stored samples at.. of this rank. */
 static void Shifted(CkDiffusionBlocks b, size_t at, PetscInt count, PetscInt size, double *rows)
 {
-  const double *shift = b->shift ? b->shift + b->offset : NULL;
+  const size_t samples = (size_t)b->samples;
 
-  for (size_t k = 0; k < (size_t)count; ++k) {
-    const size_t start = (at + k) * (size_t)b->count + (size_t)(b->offset - b->first);
-    double      *row = rows + k * (size_t)size;
+  for (size_t i = 0; i < (size_t)size; ++i) {
+    const size_t start = ((size_t)(b->offset - b->first) + i) * samples + at;
+    const double shift = b->shift ? b->shift[(size_t)b->offset + i] : 0;
 
-    for (size_t i = 0; i < (size_t)size; ++i) {
-      row[i] = b->sizes.precision == CK_FLOAT64 ? ((const double *)(const void *)b->store)[start + i]
-                                                : (double)((const float *)(const void *)b->store)[start + i];
-      if (shift) row[i] -= shift[i];
+    for (size_t k = 0; k < (size_t)count; ++k) {
+      const double x = b->sizes.precision == CK_FLOAT64 ? ((const double *)(const void *)b->store)[start + k]
+                                                        : (double)((const float *)(const void *)b->store)[start + k];
+
+      rows[k * (size_t)size + i] = x - shift;
     }
   }
 }

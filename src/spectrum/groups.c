@@ -120,7 +120,7 @@ static PetscErrorCode EstimateLayers(CkSpectrum s, CkSpectrumEstimate *e)
 {
   CkGroupLayer *layers;
   PetscInt      n, *size;
-  double        bytes, passes, load, row, column;
+  double        bytes, passes, gradients;
 
   PetscFunctionBeginUser;
   PetscCall(CkGroupsGetLayers(s, &n, &layers));
@@ -136,11 +136,10 @@ static PetscErrorCode EstimateLayers(CkSpectrum s, CkSpectrumEstimate *e)
     e->assembly += m * m * (double)PetscMax(layers[l].size, s->N);
     e->solve += 4. / 3 * m * m * m;
   }
-  PetscCall(CkDiffusionBlocksCost(s->D, n, size, &bytes, &passes));
-  PetscCall(CkSpectrumGradientCost(s, &load, &row, &column));
+  PetscCall(CkDiffusionBlocksCost(s->D, n, size, &bytes, &passes, &gradients));
   e->stream = PetscMax(e->stream, bytes);
   e->passes += passes;
-  e->gradient += (double)s->N * passes * (load + row);
+  e->gradient += gradients;
   PetscCall(PetscFree(size));
   PetscCall(PetscFree(layers));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -95,7 +95,7 @@ static void gram_matrices_of_blocks_add_up(void **state)
     CkLoss            loss;
     CkDiffusion       D;
     CkDiffusionBlocks blocks;
-    double           *K, trace = 0, worst = 0, bytes, passes, before, after;
+    double           *K, trace = 0, worst = 0, bytes, passes, operations, before, after;
 
     OK(PetscOptionsClear(NULL));
     OK(PetscOptionsInsertString(NULL, memory[m]));
@@ -118,7 +118,7 @@ static void gram_matrices_of_blocks_add_up(void **state)
     }
     OK(CkDiffusionBlocksDestroy(&blocks));
     OK(CkLossGetPasses(loss, &after));
-    OK(CkDiffusionBlocksCost(D, 3, size, &bytes, &passes));
+    OK(CkDiffusionBlocksCost(D, 3, size, &bytes, &passes, &operations));
     assert_close(after - before, passes, 1e-12, 1);
     assert_on_all_ranks(m == 0 ? passes == 1 : passes > 1);
     for (PetscInt i = 0; i < N; ++i) trace += K[i * N + i];

@@ -17,14 +17,16 @@ launch() {
 # clarkia ARGUMENT..
 clarkia() { launch "$clarkia_program" "$@"; }
 
-# restartable gram|krylov ARGUMENT..: clarkia spectrum by that route with a checkpoint named after the job. Told to stop
-# (SIGUSR1, -max_seconds) it saves, and the job is put back into the queue, at most CLARKIA_RESTARTS times, to go on.
+# restartable gram|krylov|train ARGUMENT..: clarkia spectrum by that route, or clarkia train, with a checkpoint named
+# after the job. Told to stop (SIGUSR1, -max_seconds) it saves, and the job is put back into the queue, at most
+# CLARKIA_RESTARTS times, to go on.
 restartable() {
-  local route=$1 key code checkpoint=clarkia-$SLURM_JOB_ID-checkpoint.h5 result=clarkia-$SLURM_JOB_ID-exit
+  local route=$1 words code checkpoint=clarkia-$SLURM_JOB_ID-checkpoint.h5 result=clarkia-$SLURM_JOB_ID-exit
   shift
   case $route in
-    gram) key=-noise_checkpoint ;;
-    krylov) key=-spectrum_checkpoint ;;
+    gram) words=(spectrum -spectrum_method gram -noise_checkpoint "$checkpoint") ;;
+    krylov) words=(spectrum -spectrum_method krylov -spectrum_checkpoint "$checkpoint") ;;
+    train) words=(train -train_checkpoint "$checkpoint") ;;
     *)
       echo "the route is '$route': give gram or krylov, which have checkpoints" >&2
       return 2
@@ -32,12 +34,11 @@ restartable() {
   esac
   rm -f "$result"
   code=0
-  launch bash "$clarkia_home/jobs/task.sh" "$result" "$clarkia_program" spectrum -spectrum_method "$route" "$key" \
-    "$checkpoint" "$@" || code=$?
+  launch bash "$clarkia_home/jobs/task.sh" "$result" "$clarkia_program" "${words[@]}" "$@" || code=$?
   if [ "$code" -eq 0 ]; then code=$(cat "$result"); fi
   rm -f "$result"
   if [ "$code" -eq 0 ]; then
-    rm -f "$checkpoint"
+    rm -f "$checkpoint" "$checkpoint".[0-9]*
   elif [ "$code" -eq 85 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "${CLARKIA_RESTARTS:-20}" ]; then
     echo "job $SLURM_JOB_ID goes back into the queue (restart $((${SLURM_RESTART_COUNT:-0} + 1)))"
     scontrol requeue "$SLURM_JOB_ID"

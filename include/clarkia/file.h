@@ -29,6 +29,10 @@ PetscErrorCode CkFileCommit(CkFile file);
 PetscErrorCode CkFileDestroy(CkFile *file);
 PetscErrorCode CkFileGetName(CkFile file, const char **name); /* the final name; owned by the file; not collective */
 
+/* CkFileCommit() will end this file with a checksum of all its bytes, which HDF5 does not mind; the checksum of a file
+   so made, before it is opened: any bit that has changed is a user error, and so is a file without one. */
+PetscErrorCode CkFileSeal(CkFile file);
+PetscErrorCode CkFileCheckSeal(MPI_Comm comm, const char name[]);
 /* Gives a closed file, that is on the disk then, another name in the same folder at once; one that stands there is
    replaced. */
 PetscErrorCode CkFileRename(MPI_Comm comm, const char from[], const char to[]);

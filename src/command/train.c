@@ -1,17 +1,20 @@
 /* train.c: `clarkia train`, from options to state files. */
 #include "journal.h"
 #include "problem.h"
+#include <clarkia/checkpoint.h>
 #include <clarkia/command.h>
 #include <clarkia/dynamics.h>
 #include <clarkia/error.h>
 #include <clarkia/file.h>
+#include <clarkia/interrupt.h>
 #include <clarkia/options.h>
 #include <clarkia/progress.h>
+#include <clarkia/recorder.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_SAVES = 32 };
+enum { MAX_SAVES = 32, REPORT_NUMBERS = 8 };
 
 static const CkOption table[] = {
   {"train_save", CK_OPTION_REALS, NULL, 0, 1, NULL,
@@ -31,11 +34,15 @@ typedef struct {
   CkLoss        test;
   CkDynamics    dynamics;
   CkJournal     journal; /* NULL: none */
+  CkCheckpoint  checkpoint; /* NULL: none; so recorder */
+  CkRecorder    recorder;
   char          output[PETSC_MAX_PATH_LEN];
   PetscInt      nsaves, group;
   PetscReal     saves[MAX_SAVES];
   CkEpochReport last;
-  double        start; /* MPI_Wtime() when the first epoch began */
+  double        report[REPORT_NUMBERS]; /* the same, for the checkpoint */
+  double        start;                  /* MPI_Wtime() when this run's first epoch began */
+  PetscInt      first_epoch;            /* finished then */
 } Training;
 
 static PetscErrorCode RegisterOptions(void)
@@ -44,6 +51,8 @@ static PetscErrorCode RegisterOptions(void)
   PetscCall(CkProblemRegisterOptions());
   PetscCall(CkDataRegisterAugmentOptions());
   PetscCall(CkDynamicsRegisterOptions());
+  PetscCall(CkRecorderRegisterOptions());
+  PetscCall(CkCheckpointRegisterOptions());
   PetscCall(CkOptionsRegister("Train", table));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -76,12 +85,31 @@ static PetscErrorCode ReadOutput(Training *t)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Files of -output, -record and -train_checkpoint are three. */
+static PetscErrorCode CheckNames(const Training *t)
+{
+  static const char *const keys[] = {"record", "train_checkpoint"};
+  char                     names[2][PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBeginUser;
+  for (int i = 0; i < 2; ++i) {
+    PetscCall(CkOptionsGetString(keys[i], names[i], sizeof(names[i]), NULL));
+    CkCheckAll(t->comm, !names[i][0] || strcmp(names[i], t->output) != 0, PETSC_ERR_ARG_INCOMP,
+               "-%s and -output are both %s: give them different names", keys[i], t->output);
+    PetscCall(CkFileCheckOutput(t->comm, names[i]));
+  }
+  CkCheckAll(t->comm, !names[0][0] || strcmp(names[0], names[1]) != 0, PETSC_ERR_ARG_INCOMP,
+             "-record and -train_checkpoint are both %s: give them different names", names[0]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* No file that is written, at the end or on the way, may be one that was read. */
 static PetscErrorCode CheckInputs(const Training *t)
 {
   char name[PETSC_MAX_PATH_LEN + 8];
 
   PetscFunctionBeginUser;
+  PetscCall(CheckNames(t));
   PetscCall(CkFileCheckOutput(t->comm, t->output));
   for (PetscInt i = 0; i < t->nsaves; ++i) {
     SaveName(t->output, t->saves[i], name);
@@ -141,6 +169,29 @@ static PetscErrorCode SaveState(CkDynamics dynamics, double fraction, void *cont
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static void PackReport(Training *t)
+{
+  const CkEpochReport *r = &t->last;
+  const double         numbers[REPORT_NUMBERS] = {(double)r->epoch, (double)r->step, r->loss, r->error,
+                                                  r->test_loss,     r->test_error,   r->rate, r->seconds};
+
+  memcpy(t->report, numbers, sizeof(numbers));
+}
+
+static void UnpackReport(Training *t)
+{
+  const double *n = t->report;
+
+  t->last = (CkEpochReport){.epoch = (PetscInt)n[0],
+                            .step = (PetscInt)n[1],
+                            .loss = n[2],
+                            .error = n[3],
+                            .test_loss = n[4],
+                            .test_error = n[5],
+                            .rate = n[6],
+                            .seconds = n[7]};
+}
+
 static PetscErrorCode ReportEpoch(CkDynamics dynamics, const CkEpochReport *report, void *context)
 {
   Training    *t = (Training *)context;
@@ -151,10 +202,11 @@ static PetscErrorCode ReportEpoch(CkDynamics dynamics, const CkEpochReport *repo
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsGetProgress(dynamics, NULL, &epochs, NULL));
   t->last = *report;
+  PackReport(t);
   if (!isnan(report->test_loss))
     snprintf(test, sizeof(test), "  test loss %.5g error %.2f%%", report->test_loss, 100 * report->test_error);
   CkFormatSeconds(report->seconds, seconds);
-  CkFormatSeconds(elapsed * (double)(epochs - report->epoch) / (double)report->epoch, left);
+  CkFormatSeconds(elapsed * (double)(epochs - report->epoch) / (double)(report->epoch - t->first_epoch), left);
   if (report->epoch < epochs) snprintf(remaining, sizeof(remaining), ", %s left", left);
   PetscCall(CkLog(t->comm, "epoch %" PetscInt_FMT "/%" PetscInt_FMT "  loss %.5g error %.2f%%%s  rate %g  %s%s",
                   report->epoch, epochs, report->loss, 100 * report->error, test, report->rate, seconds, remaining));
@@ -190,7 +242,7 @@ static PetscErrorCode TrainingMemory(const Training *t, double *bytes)
   PetscInt       nlayers, batch, updates, block, d, share;
   PetscMPIInt    ranks;
   const CkLayer *layers;
-  double         outputs = 0, vectors, samples, fused;
+  double         outputs = 0, vectors, samples, fused, recorder = 0;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(t->problem.loss_comm, &ranks));
@@ -202,7 +254,8 @@ static PetscErrorCode TrainingMemory(const Training *t, double *bytes)
   share = PetscMin(batch, ((batch + block - 1) / block + ranks - 1) / ranks * block);
   PetscCall(CkDynamicsGetCost(t->dynamics, &vectors, &samples));
   PetscCall(CkDynamicsGetFusedMemory(t->dynamics, &fused));
-  *bytes = fused + 8. * (2 * outputs * (double)share + 5. * (double)d + vectors * ceil((double)d / ranks));
+  if (t->recorder) PetscCall(CkRecorderMemory(t->recorder, &recorder));
+  *bytes = 8. * (2 * outputs * (double)share + 5. * (double)d + vectors * ceil((double)d / ranks)) + fused + recorder;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -214,6 +267,8 @@ static PetscErrorCode PrintPlan(const Training *t)
   double    forward, data, training, vectors, samples;
   char      bytes[3][32], name[PETSC_MAX_PATH_LEN + 8];
   CkTable   rows;
+
+  const char *checkpoint;
 
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsGetProgress(t->dynamics, NULL, &epochs, NULL));
@@ -234,6 +289,11 @@ static PetscErrorCode PrintPlan(const Training *t)
   PetscCall(CkTableRow(rows, "operations", "three forward passes a sample and epoch", "%.4g",
                        3 * forward * samples * (double)epochs));
   PetscCall(CkTableRow(rows, "memory", "", "about %s a rank: data %s, training %s", bytes[0], bytes[1], bytes[2]));
+  if (t->recorder) PetscCall(CkRecorderDescribe(t->recorder, rows));
+  if (t->checkpoint) {
+    PetscCall(CkCheckpointGetFile(t->checkpoint, &checkpoint));
+    PetscCall(CkTableRow(rows, "checkpoint", "goes on from it if it is there", "%s", checkpoint));
+  }
   for (PetscInt i = 0; i < t->nsaves; ++i) {
     SaveName(t->output, t->saves[i], name);
     PetscCall(CkTableRow(rows, "writes", "", "%s after update %lld", name,
@@ -271,6 +331,7 @@ static PetscErrorCode PrintSummary(const Training *t)
   CkFormatBytes(memory, text);
   PetscCall(CkTableRow(rows, "memory", "sum of all ranks' peaks", "%s", text));
   PetscCall(CkTableRow(rows, "weights in", "", "%s", t->output));
+  if (t->recorder) PetscCall(CkRecorderDescribe(t->recorder, rows));
   PetscCall(CkTableDestroy(&rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -290,6 +351,77 @@ static PetscErrorCode OpenJournal(Training *t)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What a checkpoint must be of to be gone on from, beside what the dynamics know. */
+static PetscErrorCode AddKeys(Training *t)
+{
+  const char *net;
+  uint64_t    data;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkNetGetName(t->problem.net, &net));
+  PetscCall(CkDataGetChecksum(t->problem.data, &data));
+  PetscCall(CkCheckpointAddKey(t->checkpoint, PETSC_FALSE, "network", "%s", net));
+  PetscCall(CkCheckpointAddKey(t->checkpoint, PETSC_FALSE, "data_checksum", "%016llx", (unsigned long long)data));
+  PetscCall(CkCheckpointAddKey(t->checkpoint, PETSC_FALSE, "batch_norm_group", "%" PetscInt_FMT, t->group));
+  PetscCall(CkCheckpointAddNumbers(t->checkpoint, "report", REPORT_NUMBERS, t->report));
+  if (t->recorder) PetscCall(CkRecorderSetCheckpoint(t->recorder, t->checkpoint));
+  else PetscCall(CkCheckpointAddKey(t->checkpoint, PETSC_TRUE, "trajectory", "none"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* From the checkpoint if there is one, and the trajectory with it. */
+static PetscErrorCode Begin(Training *t)
+{
+  PetscBool resumed = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  if (t->checkpoint) {
+    PetscCall(AddKeys(t));
+    PetscCall(CkCheckpointBegin(t->checkpoint, &resumed));
+    if (resumed) UnpackReport(t);
+  }
+  if (t->recorder) PetscCall(CkRecorderBegin(t->recorder, resumed));
+  PetscCall(CkDynamicsGetProgress(t->dynamics, &t->first_epoch, NULL, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A run that fails has told why; here is where, and what is left of it. */
+static PetscErrorCode TellFailure(const Training *t)
+{
+  PetscInt    step, batch, updates, kept = -1;
+  const char *file = "";
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDynamicsGetProgress(t->dynamics, NULL, NULL, &step));
+  PetscCall(CkDynamicsGetBatches(t->dynamics, &batch, &updates));
+  PetscCall(CkLog(t->comm, "the run ended in update %" PetscInt_FMT ", batch %" PetscInt_FMT " of epoch %" PetscInt_FMT,
+                  step + 1, step % updates + 1, step / updates + 1));
+  if (t->checkpoint) PetscCall(CkCheckpointGetLast(t->checkpoint, &file, &kept));
+  if (kept >= 0) PetscCall(CkLog(t->comm, "the last good checkpoint is %s, after update %" PetscInt_FMT, file, kept));
+  else if (t->checkpoint) PetscCall(CkLog(t->comm, "there is no checkpoint yet"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* To the end, or until it is stopped; then all that has to be kept is on the disk. */
+static PetscErrorCode RunToEnd(Training *t)
+{
+  PetscErrorCode ierr;
+  const char    *file;
+  PetscInt       step, kept;
+
+  PetscFunctionBeginUser;
+  ierr = CkDynamicsRun(t->dynamics);
+  if (ierr && ierr != CK_ERR_REQUEUE && CkErrorWasCollective()) PetscCall(TellFailure(t));
+  PetscCall(ierr);
+  if (t->checkpoint) {
+    PetscCall(CkDynamicsGetProgress(t->dynamics, NULL, NULL, &step));
+    PetscCall(CkCheckpointGetLast(t->checkpoint, &file, &kept));
+    if (kept != step) PetscCall(CkCheckpointWrite(t->checkpoint));
+  }
+  if (t->recorder) PetscCall(CkRecorderFinish(t->recorder));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Train(Training *t)
 {
   double data, training;
@@ -302,9 +434,10 @@ static PetscErrorCode Train(Training *t)
   PetscCall(CreateTest(t));
   PetscCall(CkDynamicsSetMonitor(t->dynamics, ReportEpoch, t));
   PetscCall(CkDynamicsSetMarks(t->dynamics, t->nsaves, t->saves, SaveState, t));
+  PetscCall(Begin(t));
   t->start = MPI_Wtime();
   PetscCall(OpenJournal(t));
-  PetscCall(CkDynamicsRun(t->dynamics));
+  PetscCall(RunToEnd(t));
   PetscCall(CkJournalClose(&t->journal));
   PetscCall(CkDynamicsWrite(t->dynamics, t->output));
   PetscCall(PrintSummary(t));
@@ -349,12 +482,17 @@ static PetscErrorCode Run(MPI_Comm comm)
   PetscCall(CkDynamicsSetReplicas(t.dynamics, t.replicas));
   PetscCall(CkDynamicsSetFromOptions(t.dynamics)); /* what is wrong there needs no data to be found */
   PetscCall(CheckAugmentation(&t));
+  PetscCall(CkRecorderCreate(t.dynamics, &t.recorder));
+  PetscCall(CkCheckpointCreate(t.dynamics, &t.checkpoint));
   PetscCall(CkProblemSetUp(&t.problem, (PetscBool)!dry_run));
   PetscCall(CkDynamicsSetUp(t.dynamics));
+  if (t.recorder) PetscCall(CkRecorderSetUp(t.recorder));
   PetscCall(CheckGroups(&t));
   PetscCall(CheckInputs(&t)); /* by now all files of the data set are known */
   PetscCall(PrintPlan(&t));
   if (!dry_run) PetscCall(Train(&t));
+  PetscCall(CkRecorderDestroy(&t.recorder));
+  PetscCall(CkCheckpointDestroy(&t.checkpoint));
   PetscCall(CkDynamicsDestroy(&t.dynamics));
   PetscCall(CkLossDestroy(&t.test));
   PetscCall(CkDataDestroy(&t.test_data));

@@ -249,26 +249,35 @@ static PetscErrorCode UpdateRunningStatistics(CkDynamics dynamics)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Loss and share of wrong predictions on the test data at x, with the state's running statistics. */
-static PetscErrorCode EvaluateTest(CkDynamics dynamics, Vec x, double *mean, double *error)
+PetscErrorCode CkDynamicsEvaluate(CkLoss loss, double *mean, double *error)
 {
   long double sum = 0;
   PetscInt    n, correct;
   double     *values;
   CkBatch     all;
+  CkNet       net;
 
   PetscFunctionBeginUser;
-  *mean = *error = NAN;
-  if (!dynamics->test) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CkLossGetSamples(dynamics->test, &n));
-  PetscCall(CkLossSetPoint(dynamics->test, x));
+  PetscCall(CkLossGetSamples(loss, &n));
+  PetscCall(CkLossGetNet(loss, &net));
   PetscCall(PetscMalloc1(n, &values));
   all = CkBatchAll(n);
-  PetscCall(CkLossValues(dynamics->test, &all, values, &correct));
+  PetscCall(CkLossValues(loss, &all, values, &correct));
   for (PetscInt k = 0; k < n; ++k) sum += values[k];
   PetscCall(PetscFree(values));
   *mean = (double)(sum / n);
-  *error = 1 - (double)correct / (double)n;
+  *error = net ? 1 - (double)correct / (double)n : NAN;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Loss and share of wrong predictions on the test data at x, with the state's running statistics. */
+static PetscErrorCode EvaluateTest(CkDynamics dynamics, Vec x, double *mean, double *error)
+{
+  PetscFunctionBeginUser;
+  *mean = *error = NAN;
+  if (!dynamics->test) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkLossSetPoint(dynamics->test, x));
+  PetscCall(CkDynamicsEvaluate(dynamics->test, mean, error));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

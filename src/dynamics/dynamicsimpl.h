@@ -129,6 +129,8 @@ PetscErrorCode CkDynamicsDrawOrder(CkDynamics dynamics);
 /* At least one update, as many as can be made at once, but none beyond number `stop`, which lies in this epoch; what is
    due at the end of the epoch. */
 PetscErrorCode CkDynamicsAdvance(CkDynamics dynamics, PetscInt stop);
+/* Mean of f_k at the loss's point and share of wrong predictions (NaN where nothing is predicted); evaluation mode. */
+PetscErrorCode CkDynamicsEvaluate(CkLoss loss, double *mean, double *error);
 /* run.c: all that a run goes on with, the type's own share included, to or from a file. Collective on all groups. */
 PetscErrorCode CkDynamicsKeep(CkDynamics dynamics, CkKeeper keeper);
 

@@ -153,16 +153,15 @@ static PetscErrorCode CheckKrylovKeys(CkSpectrum s)
 static PetscErrorCode CheckCheckpoint(CkSpectrum s)
 {
   const char *file;
-  PetscReal   limit;
+  char        stop[PETSC_MAX_PATH_LEN + 32];
 
   PetscFunctionBeginUser;
   PetscCall(CkDiffusionGetCheckpoint(s->D, &file));
-  PetscCall(CkInterruptRegisterOptions());
-  PetscCall(CkOptionsGetReal("max_seconds", &limit, NULL));
-  CkCheckAll(s->comm, file[0] || s->checkpoint[0] || limit <= 0, PETSC_ERR_ARG_INCOMP,
-             "-max_seconds %g needs a file to go on from later: give -spectrum_checkpoint FILE (krylov) or "
+  PetscCall(CkInterruptGetOption(stop));
+  CkCheckAll(s->comm, file[0] || s->checkpoint[0] || !stop[0], PETSC_ERR_ARG_INCOMP,
+             "%s needs a file to go on from later: give -spectrum_checkpoint FILE (krylov) or "
              "-noise_checkpoint FILE (gram)",
-             (double)limit);
+             stop);
   CkCheckAll(
     s->comm, !file[0] || s->method == CK_SPECTRUM_GRAM, PETSC_ERR_SUP,
     "-noise_checkpoint %s: only the gram route has this checkpoint, but the method is %s; leave the key out, or "

@@ -461,6 +461,14 @@ static PetscErrorCode FlushAndClose(CkFile file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkFileSeal(CkFile file)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CkFileCheckOpen(file, PETSC_TRUE));
+  file->sealed = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkFileCommit(CkFile file)
 {
   CkVerdict verdict = {0};
@@ -470,6 +478,7 @@ PetscErrorCode CkFileCommit(CkFile file)
   PetscCall(CheckComplete(file));
   PetscCall(FlushAndClose(file));
   PetscCall(Verify(file));
+  if (file->sealed) PetscCall(CkFileAppendSeal(file));
   if (file->rank == 0) Publish(file->temporary, file->name, &verdict);
   PetscCall(CkFileConclude(file, &verdict));
   CkFileForgetTemporary(file->temporary);

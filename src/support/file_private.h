@@ -33,6 +33,7 @@ struct _p_CkFile {
   double         reserved;  /* bytes of datasets created and not yet written */
   size_t         piece;     /* largest transfer, bytes */
   PetscBool      update;    /* opened by CkFileOpenUpdate() */
+  PetscBool      sealed;    /* to be ended by a checksum */
   PetscBool      damaged;   /* HDF5 failed to flush or to close it */
   PetscInt       n_records, room_records, n_datasets, room_datasets;
   CkFileRecord  *records;
@@ -77,6 +78,8 @@ hid_t     CkTypeMemory(CkType type); /* HDF5's native type; not owned */
 PetscBool CkFilePathExists(hid_t id, const char path[]);
 void      CkFileOpenDataset(CkFile file, hid_t id, const char path[], CkVerdict *verdict, CkFileDatasetHandle *dataset);
 void      CkFileCloseDataset(CkFileDatasetHandle *dataset);
+PetscErrorCode CkFileAppendSeal(CkFile file); /* collective; the file is closed */
+
 /* Rank-local: numbers start[i] .. start[i] + count[i] of every axis. */
 herr_t CkFileTransferBox(CkFile file, const CkFileDatasetHandle *dataset, PetscBool writing, CkType type,
                          const PetscInt64 start[], const PetscInt64 count[], void *data, PetscBool *inexact);

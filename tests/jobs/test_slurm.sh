@@ -37,6 +37,18 @@ ends() {
   [ "$now" = "$2" ] || stop "job $1 is $now, not $2"
 }
 
+# checksum FILE: of the numbers in an HDF5 file, name by name
+checksum() {
+  /usr/bin/python3 - "$1" <<'END'
+import hashlib
+import sys
+import h5py
+with h5py.File(sys.argv[1]) as file:
+    file.visititems(lambda name, item: print(name, hashlib.sha256(item[()].tobytes()).hexdigest())
+                    if isinstance(item, h5py.Dataset) else None)
+END
+}
+
 # appears FILE SECONDS
 appears() {
   local i
@@ -81,6 +93,29 @@ grep -q "goes on after" "$log" || stop "did not go on from the checkpoint"
 values "$log" | cmp - whole || stop "other values after a restart"
 scontrol show job "$job" | grep -q "Restarts=1 " || stop "not one restart"
 [ -s resumed.h5 ] || stop "no result of the resumed run"
+
+# Training: stopped once the first checkpoint is there, it comes back and ends with the same weights and trajectory
+run=(-data synthetic -data_shape "1,6,6" -data_classes 3 -data_count 300 -net small-fc -engine reference -dynamics_epochs 40
+  -dynamics_momentum 0.9 -record_unit updates -record_measure loss)
+job=$(submit "$CLARKIA_HOME/jobs/train.sbatch" restart.yml "${run[@]}" -record whole.traj -output whole-weights.h5)
+ends "$job" COMPLETED 180
+job=$(submit --nodes=2 "$CLARKIA_HOME/jobs/train.sbatch" restart.yml "${run[@]}" -train_checkpoint_interval 0 \
+  -record resumed.traj -output resumed-weights.h5)
+appears "clarkia-$job-checkpoint.h5" 120
+scancel --signal=USR1 "$job"
+ends "$job" COMPLETED 180
+log=clarkia-train-$job.out
+grep -q "goes back into the queue (restart 1)" "$log" || stop "training was not requeued"
+grep -q "going on from clarkia-$job-checkpoint.h5" "$log" || stop "training did not go on from the checkpoint"
+[ -z "$(find . -name "clarkia-$job-checkpoint*")" ] || stop "checkpoints of a complete training run are left"
+if [ -s resumed.traj.part ] || [ ! -s resumed.traj ]; then stop "no complete trajectory after a restart"; fi
+grep -E "^clarkia: .* epoch" "$log" | sed 's/.* epoch/epoch/; s/  rate.*//' >resumed
+grep -E "^clarkia: .* epoch" clarkia-train-*.out --no-filename | sed 's/.* epoch/epoch/; s/  rate.*//' | sort -u |
+  cmp - <(sort resumed) || stop "other reports after a restart"
+for file in resumed-weights.h5 resumed.traj; do
+  checksum "$file" >two
+  checksum "${file/resumed/whole}" | cmp - two || stop "$file differs after a restart"
+done
 
 # A rank is killed outright: the job ends at once, as failed, and leaves no result under its final name
 job=$(submit --nodes=2 "$CLARKIA_HOME/jobs/spectrum-nodes.sbatch" restart.yml -spectrum_method gram "${task[@]}" \

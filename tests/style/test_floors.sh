@@ -13,7 +13,7 @@ declare -A headers=(
   [noise]="diffusion"
   [spectrum]="spectrum"
   [trajectory]="trajectory analysis"
-  [dynamics]="dynamics replicas"
+  [dynamics]="dynamics replicas checkpoint recorder"
   [tail]="tail"
   [command]="command"
 )

@@ -686,6 +686,50 @@ static void a_disk_that_fills_up_while_writing_is_noticed(void **state)
   }
 }
 
+/* Any bit of a sealed file, HDF5's own bytes included; on every rank. */
+static void a_flipped_bit_breaks_the_seal(void **state)
+{
+  const char *const text = "what a run goes on with";
+  PetscInt64        shape = 500;
+  double            numbers[500];
+  struct stat       status;
+  int               descriptor = -1;
+  CkFile            file;
+
+  (void)state;
+  for (int i = 0; i < 500; ++i) numbers[i] = 1. / (i + 1);
+  OK(CkFileCreate(PETSC_COMM_WORLD, Path("sealed.h5"), &file));
+  OK(CkFileSeal(file));
+  OK(CkFileWriteString(file, "/", "text", text));
+  OK(CkFileWriteAll(file, "/numbers", CK_F64, 1, &shape, numbers, "1", "test numbers"));
+  OK(CkFileCommit(file));
+  OK(CkFileDestroy(&file));
+  OK(CkFileCheckSeal(PETSC_COMM_WORLD, Path("sealed.h5")));
+  OK(CkFileCheckSeal(PETSC_COMM_SELF, Path("sealed.h5")));
+  OK(CkFileOpen(PETSC_COMM_WORLD, Path("sealed.h5"), &file)); /* HDF5 does not mind */
+  OK(CkFileReadAll(file, "/numbers", CK_F64, numbers));
+  OK(CkFileDestroy(&file));
+  assert_on_all_ranks(stat(Path("sealed.h5"), &status) == 0 && status.st_size > 4000);
+  if (me == 0) descriptor = open(Path("sealed.h5"), O_RDWR);
+  for (off_t place = 0; place < status.st_size; place += 1 + status.st_size / 200) {
+    for (int broken = 1; broken >= 0; --broken) {
+      unsigned char byte;
+
+      if (me == 0) assert_true(pread(descriptor, &byte, 1, place) == 1);
+      byte ^= (unsigned char)(1 << (place % 8));
+      if (me == 0) assert_true(pwrite(descriptor, &byte, 1, place) == 1);
+      Barrier();
+      if (broken) assert_user_error(CkFileCheckSeal(PETSC_COMM_WORLD, Path("sealed.h5")));
+      else OK(CkFileCheckSeal(PETSC_COMM_WORLD, Path("sealed.h5")));
+      Barrier();
+    }
+  }
+  if (me == 0) assert_true(ftruncate(descriptor, status.st_size - 1) == 0 && close(descriptor) == 0);
+  Barrier();
+  assert_user_error(CkFileCheckSeal(PETSC_COMM_WORLD, Path("sealed.h5")));
+  assert_user_error(CkFileCheckSeal(PETSC_COMM_WORLD, Path("missing.h5")));
+}
+
 static void checksums_chain(void **state)
 {
   const char text[] = "foobar";
@@ -710,6 +754,7 @@ static const struct CMUnitTest tests[] = {
   test(wrong_objects_are_refused),
   test(damaged_files_are_refused_or_read_right),
   test(a_flipped_bit_is_found_before_the_name_appears),
+  test(a_flipped_bit_breaks_the_seal),
   test(bad_targets_are_refused),
   test(odd_names_work),
   test(a_full_disk_is_foreseen),

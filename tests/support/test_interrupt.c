@@ -3,7 +3,10 @@
 #include "testing.h"
 #include <clarkia/interrupt.h>
 #include <clarkia/progress.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static PetscBool requested(void)
 {
@@ -48,6 +51,38 @@ static void time_runs_out(void **state)
   OK(CkInterruptEnd());
 }
 
+/* A file that was there before the watch says nothing until it is touched. */
+static void a_stop_file_stops_all(void **state)
+{
+  char   option[128], name[64];
+  double start;
+  int    rank;
+
+  (void)state;
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  snprintf(name, sizeof(name), "/tmp/clarkia-stop-%d", (int)getpid());
+  MPI_Bcast(name, sizeof(name), MPI_CHAR, 0, PETSC_COMM_WORLD);
+  snprintf(option, sizeof(option), "-stop_file %s", name);
+  OK(PetscOptionsInsertString(NULL, option));
+  for (int there = 0; there < 2; ++there) {
+    if (rank == 0 && there) assert_true(close(open(name, O_CREAT | O_WRONLY, 0600)) == 0);
+    OK(CkInterruptBegin());
+    for (start = MPI_Wtime(); MPI_Wtime() < start + 1.1;)
+      ; /* it is looked for once a second */
+    assert_on_all_ranks(!requested());
+    if (rank == 0) {
+      assert_true(close(open(name, O_CREAT | O_WRONLY, 0600)) == 0);
+      assert_true(utimensat(AT_FDCWD, name, NULL, 0) == 0);
+    }
+    for (start = MPI_Wtime(); MPI_Wtime() < start + 1.1;)
+      ;
+    assert_on_all_ranks(requested());
+    OK(CkInterruptEnd());
+    if (rank == 0) unlink(name);
+  }
+  OK(PetscOptionsClearValue(NULL, "-stop_file"));
+}
+
 static void the_former_handlers_come_back(void **state)
 {
   struct sigaction now;
@@ -65,6 +100,7 @@ static void the_former_handlers_come_back(void **state)
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(a_signal_on_one_rank_stops_all),
   cmocka_unit_test(time_runs_out),
+  cmocka_unit_test(a_stop_file_stops_all),
   cmocka_unit_test(the_former_handlers_come_back),
 };
 

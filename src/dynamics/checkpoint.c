@@ -1,5 +1,6 @@
 /* checkpoint.c: a run in a file, written now and then and when the run is told to stop (docs/formats.md). */
 #include "dynamicsimpl.h"
+#include "fusedpath.h"
 #include <clarkia/checkpoint.h>
 #include <clarkia/error.h>
 #include <clarkia/interrupt.h>
@@ -189,6 +190,8 @@ static PetscErrorCode AddOwnKeys(CkCheckpoint c)
   CkScheduleFormat(&p->schedule, text, sizeof(text));
   PetscCall(CkCheckpointAddKey(c, PETSC_FALSE, "schedule", "%s", text));
   PetscCall(CkCheckpointAddKey(c, PETSC_FALSE, "engine", "%s", engine_type));
+  PetscCall(CkCheckpointAddKey(c, PETSC_FALSE, "updates", "%s",
+                               p->fused && CkFusedPathTaken(p->fused) ? "many at a time" : "one by one"));
   PetscCall(CkCheckpointAddKey(c, PETSC_FALSE, "sum_block", "%" PetscInt_FMT, block));
   PetscCall(CkCheckpointAddKey(c, PETSC_FALSE, "loss_l2", "%.17g", l2));
   PetscFunctionReturn(PETSC_SUCCESS);

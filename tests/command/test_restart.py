@@ -18,9 +18,9 @@ import h5py
 import numpy as np
 
 clarkia, mpiexec, flag, ranks, kills = sys.argv[1:4] + [int(word) for word in sys.argv[4:6]]
-# batch norm, momentum and a ragged last batch: whatever is not kept shows
+# batch norm, momentum and a ragged last batch: whatever is not kept shows; update by update, and many at a time (onednn)
 problem = ["-data", "synthetic", "-data_shape", "1,6,6", "-data_classes", "3", "-data_separation", "0.1", "-net",
-           "small-fc", "-engine", "reference", "-dynamics_batch", "32", "-dynamics_momentum", "0.9", "-dynamics_rate",
+           "small-fc", "-engine", "reference" if ranks == 1 else "onednn", "-dynamics_batch", "32", "-dynamics_momentum", "0.9", "-dynamics_rate",
            "0.01"]
 epochs = 40 if ranks == 1 else 12  # ranks in step are slow where cores are few
 length = ["-data_count", "300", "-dynamics_epochs", str(epochs)]

@@ -356,9 +356,14 @@ static PetscErrorCode AddKeys(Training *t)
 {
   const char *net;
   uint64_t    data;
+  PetscBool   flip;
+  PetscInt    pad;
 
   PetscFunctionBeginUser;
   PetscCall(CkNetGetName(t->problem.net, &net));
+  PetscCall(CkDataGetAugmentation(t->problem.data, &flip, &pad));
+  PetscCall(CkCheckpointAddKey(t->checkpoint, PETSC_FALSE, "augmentation", "%s, moved by %" PetscInt_FMT,
+                               flip ? "flipped" : "not flipped", pad));
   PetscCall(CkDataGetChecksum(t->problem.data, &data));
   PetscCall(CkCheckpointAddKey(t->checkpoint, PETSC_FALSE, "network", "%s", net));
   PetscCall(CkCheckpointAddKey(t->checkpoint, PETSC_FALSE, "data_checksum", "%016llx", (unsigned long long)data));

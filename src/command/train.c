@@ -33,7 +33,7 @@ typedef struct {
   CkData        test_data;
   CkLoss        test;
   CkDynamics    dynamics;
-  CkJournal     journal; /* NULL: none */
+  CkJournal     journal;    /* NULL: none */
   CkCheckpoint  checkpoint; /* NULL: none; so recorder */
   CkRecorder    recorder;
   char          output[PETSC_MAX_PATH_LEN];

@@ -184,8 +184,11 @@ static PetscErrorCode AddOwnKeys(CkCheckpoint c)
   PetscCall(CkCheckpointAddKey(c, PETSC_FALSE, "batch", "%" PetscInt_FMT, p->batch));
   PetscCall(CkCheckpointAddKey(c, PETSC_FALSE, "seed", "%llu", (unsigned long long)p->seed));
   PetscCall(p->type->view(p, text, sizeof(text)));
-  PetscCall(CkCheckpointAddKey(c, PETSC_FALSE, "dynamics", "%s, %s replacement, %s mode, running statistics by %.17g",
-                               text, p->replacement ? "with" : "without",
+  PetscCall(CkCheckpointAddKey(c, PETSC_FALSE, "dynamics", "%s, %s, %s mode, running statistics by %.17g", text,
+                               p->replacement      ? "samples with replacement"
+                               : p->shuffle == 'n' ? "samples in their order"
+                               : p->shuffle == 'o' ? "one order of samples"
+                                                   : "an order of samples each epoch",
                                p->mode == CK_TRAINING ? "training" : "evaluation", p->bn_momentum));
   CkScheduleFormat(&p->schedule, text, sizeof(text));
   PetscCall(CkCheckpointAddKey(c, PETSC_FALSE, "schedule", "%s", text));

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_SAVES = 32, REPORT_NUMBERS = 8 };
+enum { MAX_SAVES = 32, REPORT_NUMBERS = 8, ALL_LINES = 100 };
 
 static const CkOption table[] = {
   {"train_save", CK_OPTION_REALS, NULL, 0, 1, NULL,
@@ -43,6 +43,7 @@ typedef struct {
   double        report[REPORT_NUMBERS]; /* the same, for the checkpoint */
   double        start;                  /* MPI_Wtime() when this run's first epoch began */
   PetscInt      first_epoch;            /* finished then */
+  double        last_line;              /* MPI_Wtime() when an epoch was last reported on */
 } Training;
 
 static PetscErrorCode RegisterOptions(void)
@@ -192,6 +193,16 @@ static void UnpackReport(Training *t)
                             .seconds = n[7]};
 }
 
+/* Each of the first epochs and the last one; of many short ones between them one a second. */
+static PetscBool WorthALine(Training *t, const CkEpochReport *report, PetscInt epochs)
+{
+  const double now = MPI_Wtime();
+
+  if (report->epoch > ALL_LINES && report->epoch < epochs && now - t->last_line < 1) return PETSC_FALSE;
+  t->last_line = now;
+  return PETSC_TRUE;
+}
+
 static PetscErrorCode ReportEpoch(CkDynamics dynamics, const CkEpochReport *report, void *context)
 {
   Training    *t = (Training *)context;
@@ -203,6 +214,7 @@ static PetscErrorCode ReportEpoch(CkDynamics dynamics, const CkEpochReport *repo
   PetscCall(CkDynamicsGetProgress(dynamics, NULL, &epochs, NULL));
   t->last = *report;
   PackReport(t);
+  if (!WorthALine(t, report, epochs)) PetscFunctionReturn(PETSC_SUCCESS);
   if (!isnan(report->test_loss))
     snprintf(test, sizeof(test), "  test loss %.5g error %.2f%%", report->test_loss, 100 * report->test_error);
   CkFormatSeconds(report->seconds, seconds);

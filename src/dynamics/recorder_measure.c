@@ -1,5 +1,6 @@
 /* recorder_measure.c: loss, error, gradient and noise of a snapshot, in evaluation mode; sums in the order of samples
    and weights, so that they have the same bits on any number of ranks. */
+#include "fusedpath.h"
 #include "recorder.h"
 #include <math.h>
 
@@ -26,7 +27,9 @@ static PetscErrorCode MeasureGradient(CkRecorder r, double scalars[])
 
   PetscFunctionBeginUser;
   if (!r->g) PetscCall(CkLossCreateVec(p->loss, &r->g));
-  PetscCall(CkLossGradient(p->loss, &all, NULL, r->g, &scalars[CK_SCALAR_LOSS], &correct));
+  if (p->fused && CkFusedPathTaken(p->fused))
+    PetscCall(CkFusedPathGradient(p->fused, p, r->g, &scalars[CK_SCALAR_LOSS], &correct));
+  else PetscCall(CkLossGradient(p->loss, &all, NULL, r->g, &scalars[CK_SCALAR_LOSS], &correct));
   PetscCall(CkLossDot(p->loss, r->g, r->g, &square));
   PetscCall(CkLossGetNet(p->loss, &net));
   if (net) scalars[CK_SCALAR_ERROR] = 1 - (double)correct / (double)p->N;

@@ -89,7 +89,7 @@ static PetscBool SameBits(const Point *a, const Point *b)
 {
   return (PetscBool)(memcmp(a->x, b->x, (size_t)a->d * sizeof(double)) == 0 &&
                      memcmp(a->v, b->v, (size_t)a->d * sizeof(double)) == 0 &&
-                     memcmp(a->running, b->running, (size_t)a->nbuffers * sizeof(double)) == 0);
+                     (a->nbuffers == 0 || memcmp(a->running, b->running, (size_t)a->nbuffers * sizeof(double)) == 0));
 }
 
 /* Mean gradient, batch statistics and losses of the samples index[n], by the reference engine. */

@@ -16,6 +16,7 @@ for file in "$inputs"/*.yml; do
   name=$(basename "$file" .yml)
   command=${name##*-}
   case $name in
+    fig3-tiny-fc) command=train data=(-data "$work/classes.h5") ;;
     *-2-classes-*) data=(-data "$work/classes.h5") ;;
     *-lenet-classes-* | *-lenet-series-*) data=(-data synthetic -data_shape '1,28,28' -data_classes 10) ;; # with a count of its own
     *mnist*) data=(-data synthetic -data_shape '1,28,28' -data_classes 10 -data_count 60000) ;;

@@ -86,6 +86,10 @@ PetscErrorCode CkFileCreateGrowing(CkFile file, const char path[], CkType type, 
                                    const PetscInt64 chunk[], const char units[], const char description[]);
 /* type is the smallest that holds the stored one; text, compound, complex and long double are user errors. */
 PetscErrorCode CkFileGetDataset(CkFile file, const char path[], CkType *type, int *rank, PetscInt64 shape[CK_MAX_RANK]);
+/* Collective: vectors in the spectrum file `name`, given by option -key, of which those of d weights are wanted; a user
+   error where there are none, or of another length. Vector j is row j of /eigenvectors. */
+PetscErrorCode CkFileCountEigenvectors(MPI_Comm comm, const char key[], const char name[], PetscInt64 d,
+                                       PetscInt64 *count);
 /* Writes or reads rows first .. first+count of the first axis (all of the others); ranks may have count 0.
    data: count x shape[1] x ... numbers of the given type, row-major. WriteRows: type is that of the dataset.
    ReadRows: numbers are converted; one that type cannot hold exactly is a user error (float64 to float32 rounds).

@@ -20,26 +20,14 @@ static PetscErrorCode CheckList(CkRecorder r)
 /* As many as asked for, or all of the file. */
 static PetscErrorCode CountEigenvectors(CkRecorder r)
 {
-  PetscInt64 shape[CK_MAX_RANK];
-  PetscBool  exists;
-  int        rank;
-  CkFile     file;
+  PetscInt64 count;
 
   PetscFunctionBeginUser;
-  PetscCall(CkFileOpen(r->comm, r->spectrum, &file));
-  PetscCall(CkFileExists(file, "/eigenvectors", &exists));
-  CkCheckAll(r->comm, exists, PETSC_ERR_FILE_UNEXPECTED,
-             "-record_spectrum %s: the file holds no eigenvectors; compute it with -spectrum_vectors", r->spectrum);
-  PetscCall(CkFileGetDataset(file, "/eigenvectors", NULL, &rank, shape));
-  PetscCall(CkFileDestroy(&file));
-  CkCheckAll(r->comm, rank == 2 && shape[0] >= 1 && shape[1] == r->dynamics->d, PETSC_ERR_ARG_SIZ,
-             "-record_spectrum %s: its eigenvectors have dimension %" PetscInt64_FMT ", this network has %" PetscInt_FMT
-             " weights; take a spectrum of the same network",
-             r->spectrum, rank == 2 ? shape[1] : shape[0], r->dynamics->d);
-  CkCheckAll(r->comm, r->count <= shape[0], PETSC_ERR_ARG_OUTOFRANGE,
+  PetscCall(CkFileCountEigenvectors(r->comm, "record_spectrum", r->spectrum, r->dynamics->d, &count));
+  CkCheckAll(r->comm, r->count <= count, PETSC_ERR_ARG_OUTOFRANGE,
              "-record_count %" PetscInt_FMT ": %s holds %" PetscInt64_FMT " eigenvectors", r->count, r->spectrum,
-             shape[0]);
-  r->info.columns = r->count > 0 ? r->count : shape[0];
+             count);
+  r->info.columns = r->count > 0 ? r->count : count;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

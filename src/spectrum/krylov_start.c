@@ -3,34 +3,16 @@
 
 /* krylov_start.c: -spectrum_start, the eigenvectors of an earlier spectrum as initial space. */
 
-static PetscErrorCode CheckFile(CkSpectrum s, CkFile file, PetscInt *count)
-{
-  PetscBool  exists;
-  CkType     type;
-  int        rank;
-  PetscInt64 shape[CK_MAX_RANK];
-
-  PetscFunctionBeginUser;
-  PetscCall(CkFileExists(file, "/eigenvectors", &exists));
-  CkCheckAll(s->comm, exists, PETSC_ERR_FILE_UNEXPECTED,
-             "-spectrum_start %s: the file holds no eigenvectors; compute it with -spectrum_vectors", s->start);
-  PetscCall(CkFileGetDataset(file, "/eigenvectors", &type, &rank, shape));
-  CkCheckAll(s->comm, rank == 2 && shape[0] >= 1 && shape[1] == s->d, PETSC_ERR_ARG_SIZ,
-             "-spectrum_start %s: its eigenvectors have dimension %lld, this network has %" PetscInt_FMT
-             " weights; take a spectrum of the same network",
-             s->start, (long long)(rank == 2 ? shape[1] : shape[0]), s->d);
-  *count = (PetscInt)PetscMin(shape[0], (PetscInt64)PetscMax(s->krylov.nev, s->krylov.block));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode ReadVectors(CkSpectrum s, PetscInt *count, Vec **V)
 {
-  CkFile  file;
-  double *row;
+  CkFile     file;
+  PetscInt64 stored;
+  double    *row;
 
   PetscFunctionBeginUser;
+  PetscCall(CkFileCountEigenvectors(s->comm, "spectrum_start", s->start, s->d, &stored));
+  *count = (PetscInt)PetscMin(stored, (PetscInt64)PetscMax(s->krylov.nev, s->krylov.block));
   PetscCall(CkFileOpen(s->comm, s->start, &file));
-  PetscCall(CheckFile(s, file, count));
   PetscCall(CkSpectrumCreateVectors(s, *count, V));
   PetscCall(PetscMalloc1(s->d, &row));
   for (PetscInt j = 0; j < *count; ++j) {

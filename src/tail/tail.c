@@ -84,27 +84,15 @@ PetscErrorCode CkTailCreate(CkDiffusion D, CkTail *tail)
 
 static PetscErrorCode CheckSpectrum(CkTail t)
 {
-  CkFile     file;
-  PetscBool  exists;
-  CkType     type;
-  int        rank;
-  PetscInt64 shape[CK_MAX_RANK];
+  PetscInt64 count;
 
   PetscFunctionBeginUser;
   CkCheckAll(t->comm, (t->directions == CK_TAIL_SPECTRUM) == (t->spectrum[0] != '\0'), PETSC_ERR_ARG_INCOMP, "%s",
              t->spectrum[0] ? "-tail_spectrum has no effect without -tail_directions spectrum"
                             : "-tail_directions spectrum needs -tail_spectrum FILE, with eigenvectors");
   if (!t->spectrum[0]) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CkFileOpen(t->comm, t->spectrum, &file));
-  PetscCall(CkFileExists(file, "/eigenvectors", &exists));
-  CkCheckAll(t->comm, exists, PETSC_ERR_FILE_UNEXPECTED,
-             "-tail_spectrum %s holds no eigenvectors: compute it with -spectrum_vectors", t->spectrum);
-  PetscCall(CkFileGetDataset(file, "/eigenvectors", &type, &rank, shape));
-  CkCheckAll(t->comm, rank == 2 && shape[0] >= 1 && shape[1] == t->d, PETSC_ERR_ARG_SIZ,
-             "-tail_spectrum %s: eigenvectors of dimension %lld, this network has %" PetscInt_FMT " weights",
-             t->spectrum, (long long)(rank == 2 ? shape[1] : shape[0]), t->d);
-  t->wanted = (PetscInt)PetscMin((PetscInt64)t->wanted, shape[0]);
-  PetscCall(CkFileDestroy(&file));
+  PetscCall(CkFileCountEigenvectors(t->comm, "tail_spectrum", t->spectrum, t->d, &count));
+  t->wanted = (PetscInt)PetscMin((PetscInt64)t->wanted, count);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

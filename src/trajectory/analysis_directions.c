@@ -14,31 +14,6 @@ const char *CkDirectionsName(CkDirectionsKind kind)
   return names[kind];
 }
 
-/* Eigenvectors in the spectrum file; their length is checked. */
-static PetscErrorCode CountVectors(CkAnalysis a, PetscInt64 *count)
-{
-  CkFile     file;
-  PetscBool  exists;
-  CkType     type;
-  int        rank;
-  PetscInt64 shape[CK_MAX_RANK];
-
-  PetscFunctionBeginUser;
-  PetscCall(CkFileOpen(a->comm, a->spectrum, &file));
-  PetscCall(CkFileExists(file, "/eigenvectors", &exists));
-  CkCheckAll(a->comm, exists, PETSC_ERR_FILE_UNEXPECTED,
-             "-trajectory_spectrum %s holds no eigenvectors: compute it with -spectrum_vectors", a->spectrum);
-  PetscCall(CkFileGetDataset(file, "/eigenvectors", &type, &rank, shape));
-  CkCheckAll(
-    a->comm, rank == 2 && shape[0] >= 1 && shape[1] == a->info.dimension, PETSC_ERR_ARG_SIZ,
-    "-trajectory_spectrum %s: eigenvectors of dimension %lld, the trajectory is of %lld weights; take a spectrum "
-    "of the same network",
-    a->spectrum, (long long)(rank == 2 ? shape[1] : shape[0]), (long long)a->info.dimension);
-  *count = shape[0];
-  PetscCall(CkFileDestroy(&file));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static CkDirectionsKind Automatic(CkAnalysis a)
 {
   if (a->info.content == CK_CONTENT_PROJECTIONS) return CK_DIRECTIONS_RECORDED;
@@ -53,7 +28,8 @@ PetscErrorCode CkAnalysisChooseDirections(CkAnalysis a)
 
   PetscFunctionBeginUser;
   a->kind = a->asked == CK_DIRECTIONS_AUTO ? Automatic(a) : a->asked;
-  if (a->spectrum[0]) PetscCall(CountVectors(a, &vectors));
+  if (a->spectrum[0])
+    PetscCall(CkFileCountEigenvectors(a->comm, "trajectory_spectrum", a->spectrum, a->info.dimension, &vectors));
   CkCheckAll(a->comm, a->kind != CK_DIRECTIONS_SPECTRUM || a->spectrum[0], PETSC_ERR_ARG_INCOMP,
              "-trajectory_directions spectrum needs -trajectory_spectrum FILE, with eigenvectors");
   CkCheckAll(a->comm, a->kind != CK_DIRECTIONS_SPECTRUM || a->info.content == CK_CONTENT_ALL, PETSC_ERR_ARG_INCOMP,

@@ -298,9 +298,9 @@ typedef struct {
 /* One hyperslab; data move on behind it. */
 static herr_t TransferPiece(Transfer *t, const hsize_t start[], const hsize_t count[], size_t bytes)
 {
-  const hsize_t n = bytes / t->size;
-  hid_t         memory = H5Screate_simple(1, &n, NULL), stored = H5Dget_space(t->dataset);
-  herr_t        status = -1;
+  /* the same shape as in the file: else HDF5 goes over pieces number by number */
+  hid_t  memory = H5Screate_simple(t->rank, count, NULL), stored = H5Dget_space(t->dataset);
+  herr_t status = -1;
 
   if (memory >= 0 && stored >= 0 && H5Sselect_hyperslab(stored, H5S_SELECT_SET, start, NULL, count, NULL) >= 0) {
     if (t->direction == WRITE) status = H5Dwrite(t->dataset, t->memory, memory, stored, t->settings, t->data);

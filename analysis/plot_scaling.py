@@ -146,7 +146,8 @@ def draw(tables, titles, kind, output, prediction):
         base = min(min(table) for table in tables.values())
         left.set(xscale="log", yscale="log", xlabel="ranks", ylabel="seconds a call; dotted: ideal",
                  title=f"{kind.capitalize()} scaling")
-        right.set(xscale="log", xlabel="ranks", ylabel=f"efficiency relative to {base} ranks", title="Efficiency")
+        right.set(xscale="log", xlabel="ranks", title="Efficiency",
+                  ylabel=f"efficiency relative to {base} rank{'s' if base > 1 else ''}")
         right.axhline(1, color="grey", linewidth=0.8, linestyle=":")
         right.set_ylim(bottom=0)
         right.legend(frameon=False, fontsize=8, loc="lower left")

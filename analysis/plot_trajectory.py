@@ -40,12 +40,12 @@ def read_analysis(name):
     return result
 
 
-def binned(x, *curves, most=600):
-    """Means over neighbours, so that no more than `most` points are drawn; as many of each octave as its share of a
-    logarithmic axis."""
+def binned(x, *curves, most=600, spaced=np.geomspace):
+    """Means over neighbours, so that no more than `most` points are drawn: as many of each octave as its share of a
+    logarithmic axis, or with np.linspace equally many neighbours everywhere, for a linear one."""
     if len(x) <= most:
         return (x, *curves)
-    edges = np.unique(np.rint(np.geomspace(1, len(x), most)).astype(int) - 1)
+    edges = np.unique(np.rint(spaced(1, len(x), most)).astype(int) - 1)
     edges = np.append(edges[edges < len(x)], len(x))
     starts = edges[:-1][np.diff(edges) > 0]
     sizes = np.diff(np.append(starts, len(x)))
@@ -76,10 +76,11 @@ def draw_gradient(axes, result, label, colour):
     seen = np.isfinite(norm)
     if not np.any(seen):
         return False
-    axes.plot(*binned(time[seen], norm[seen], most=2000), color=colour, linewidth=0.6, alpha=0.35)
-    axes.plot(*binned(time[seen], average[seen], most=2000), color=colour, linewidth=1.6, label=label)
+    time, norm, average = binned(time[seen], norm[seen], average[seen], most=2000, spaced=np.linspace)
+    axes.plot(time, norm, color=colour, linewidth=0.6, alpha=0.35)
+    axes.plot(time, average, color=colour, linewidth=1.6, label=label)
     if result["burn_in"]:
-        axes.axvline(time[result["burn_in"]], color=colour, linewidth=0.8, linestyle="--")
+        axes.axvline(result["time"][result["burn_in"]], color=colour, linewidth=0.8, linestyle="--")
     return True
 
 

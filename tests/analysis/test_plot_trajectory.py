@@ -77,6 +77,14 @@ class Pictures(unittest.TestCase):
         self.assertEqual(few[0], 1)
         self.assertTrue(np.all(np.diff(few) > 0))
 
+    def test_bins_of_a_linear_axis_are_even(self):
+        x = np.arange(1, 100001)
+        few, same = plot_trajectory.binned(x, np.full(100000, 3.0), most=2000, spaced=np.linspace)
+        self.assertLessEqual(len(few), 2000)
+        np.testing.assert_allclose(same, 3)
+        # 99,999 / 1,999 = 50.03 neighbours a bin: centres are 50 or 51 apart, half a place less or more beside a longer bin
+        self.assertTrue(np.all(np.abs(np.diff(few[:-1]) - 50.5) <= 1))
+
     def test_phase(self):
         name = self.write("one.h5")
         self.assert_drawn("plot_phase.py", name)

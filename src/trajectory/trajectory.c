@@ -68,7 +68,7 @@ static PetscErrorCode ReadContent(CkTrajectory t, CkFile file, CkTrajectoryInfo 
   PetscFunctionBeginUser;
   PetscCall(CkFileReadString(file, "/", "kind", text, sizeof(text), &found));
   CkCheckAll(t->comm, found && strcmp(text, "trajectory") == 0, PETSC_ERR_FILE_UNEXPECTED,
-             "%s is not a trajectory: its attribute kind is %s%s; train with -trajectory_file writes one", t->name,
+             "%s is not a trajectory: its attribute kind is %s%s; train with -record FILE writes one", t->name,
              found ? "" : "missing", text);
   PetscCall(CkFileReadString(file, "/", "content", text, sizeof(text), NULL));
   while (content < 3 && strcmp(text, contents[content]) != 0) ++content;

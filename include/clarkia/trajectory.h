@@ -17,7 +17,9 @@ typedef struct _p_CkTrajectory *CkTrajectory;
 typedef enum { CK_CONTENT_ALL, CK_CONTENT_SUBSET, CK_CONTENT_PROJECTIONS } CkTrajectoryContent;
 
 /* Numbers of a snapshot beside the weights; float64, NaN where not measured. error: share of wrong predictions 0 .. 1;
-   loss, error: over all training samples; gradient norm |grad f|; noise trace: tr D. */
+   loss, error: over all training samples; gradient norm |grad f|; noise trace: tr D; weights norm |x|, over all weights
+   whatever is recorded of them; weights dot gradient: x.grad f. f has -loss_l2 in it, but not the l2 of the dynamics.
+ */
 typedef enum {
   CK_SCALAR_LOSS,
   CK_SCALAR_ERROR,
@@ -25,6 +27,8 @@ typedef enum {
   CK_SCALAR_TEST_ERROR,
   CK_SCALAR_GRADIENT_NORM,
   CK_SCALAR_NOISE_TRACE,
+  CK_SCALAR_WEIGHTS_NORM,
+  CK_SCALAR_WEIGHTS_DOT_GRADIENT,
   CK_SCALARS
 } CkTrajectoryScalar;
 const char *CkTrajectoryScalarName(CkTrajectoryScalar scalar); /* name of the dataset: "loss" */
@@ -42,6 +46,8 @@ typedef struct {
   double              rate, momentum, l2; /* learning rate at the start */
   PetscBool           replacement;
   char                dynamics_type[32];
+  char                mode[16];     /* of the gradients: "training" or "evaluation"; "": an old file, which is silent */
+  PetscBool           mode_matters; /* in training mode they are others: batch norm, dropout, augmentation */
 } CkTrajectoryInfo;
 
 PetscErrorCode CkTrajectoryDestroy(CkTrajectory *trajectory);                        /* what was not flushed is lost */
@@ -50,7 +56,8 @@ PetscErrorCode CkTrajectoryGetInfo(CkTrajectory trajectory, CkTrajectoryInfo *in
 /* ---- Reading ---- */
 
 /* A finished file, or the ".part" file of a run that was stopped; then T is what had been flushed. User errors: no
-   trajectory; a dataset that is missing or of a wrong shape; more snapshots counted than there is room for. */
+   trajectory; a dataset that is missing or of a wrong shape; more snapshots counted than there is room for. Files
+   without /weights_norm and /weights_dot_gradient are read as not having measured them. */
 PetscErrorCode CkTrajectoryOpen(MPI_Comm comm, const char name[], CkTrajectory *trajectory);
 PetscErrorCode CkTrajectoryReadSteps(CkTrajectory trajectory, PetscInt64 steps[]); /* [T] updates done, all ranks */
 PetscErrorCode CkTrajectoryReadTimes(CkTrajectory trajectory,

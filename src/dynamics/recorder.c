@@ -199,6 +199,28 @@ static PetscErrorCode SharePart(CkRecorder r)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whether gradients of training mode are others than those of evaluation mode. */
+static PetscErrorCode FindMode(CkRecorder r)
+{
+  const CkDynamics p = r->dynamics;
+  const CkLayer   *layers;
+  PetscInt         n = 0, pad = 0;
+  PetscBool        flip = PETSC_FALSE;
+  CkData           data;
+  CkNet            net;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscStrncpy(r->info.mode, p->mode == CK_TRAINING ? "training" : "evaluation", sizeof(r->info.mode)));
+  PetscCall(CkLossGetNet(p->loss, &net));
+  if (net) PetscCall(CkNetGetLayers(net, &n, &layers));
+  for (PetscInt i = 0; i < n; ++i)
+    if (layers[i].type == CK_LAYER_BATCHNORM || layers[i].a.rate > 0) r->info.mode_matters = PETSC_TRUE;
+  PetscCall(CkLossGetData(p->loss, &data));
+  if (data) PetscCall(CkDataGetAugmentation(data, &flip, &pad));
+  if (flip || pad > 0) r->info.mode_matters = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkRecorderSetUp(CkRecorder r)
 {
   const CkDynamics p = r->dynamics;
@@ -215,6 +237,7 @@ PetscErrorCode CkRecorderSetUp(CkRecorder r)
   PetscCall(CkOptionsGetReal("dynamics_momentum", &r->info.momentum, NULL));
   PetscCall(CkOptionsGetReal("dynamics_l2", &r->info.l2, NULL));
   PetscCall(PetscStrncpy(r->info.dynamics_type, p->type->name, sizeof(r->info.dynamics_type)));
+  PetscCall(FindMode(r));
   PetscCall(CkRecorderCountColumns(r));
   PetscCall(CkRecorderMakeTimes(r));
   PetscCall(SharePart(r));

@@ -4,24 +4,20 @@
 #include "recorder.h"
 #include <math.h>
 
-static double Norm(PetscInt n, const double a[], double l2, const double x[])
+static double Norm(PetscInt n, const double a[])
 {
   long double sum = 0;
 
-  for (PetscInt i = 0; i < n; ++i) {
-    const double entry = a[i] + l2 * x[i];
-
-    sum += (long double)entry * entry;
-  }
+  for (PetscInt i = 0; i < n; ++i) sum += (long double)a[i] * a[i];
   return (double)sqrtl(sum);
 }
 
-/* |grad f|, with loss and error from the same pass. */
+/* |grad f|, |x| and x.grad f, with loss and error from the same pass. */
 static PetscErrorCode MeasureGradient(CkRecorder r, double scalars[])
 {
   const CkDynamics p = r->dynamics;
   const CkBatch    all = CkBatchAll(p->N);
-  double           square;
+  double           square, weights;
   PetscInt         correct;
   CkNet            net;
 
@@ -31,13 +27,32 @@ static PetscErrorCode MeasureGradient(CkRecorder r, double scalars[])
     PetscCall(CkFusedPathGradient(p->fused, p, r->g, &scalars[CK_SCALAR_LOSS], &correct));
   else PetscCall(CkLossGradient(p->loss, &all, NULL, r->g, &scalars[CK_SCALAR_LOSS], &correct));
   PetscCall(CkLossDot(p->loss, r->g, r->g, &square));
+  PetscCall(CkLossDot(p->loss, p->x, p->x, &weights));
+  PetscCall(CkLossDot(p->loss, p->x, r->g, &scalars[CK_SCALAR_WEIGHTS_DOT_GRADIENT]));
   PetscCall(CkLossGetNet(p->loss, &net));
   if (net) scalars[CK_SCALAR_ERROR] = 1 - (double)correct / (double)p->N;
   scalars[CK_SCALAR_GRADIENT_NORM] = sqrt(square);
+  scalars[CK_SCALAR_WEIGHTS_NORM] = sqrt(weights);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* tr D = (1/N) sum_k |g_k|^2 - |(1/N) sum_k g_k|^2, with |grad f| from the same pass. */
+/* |grad f|, |x| and x.grad f of grad f = mean + l2 x. */
+static void Products(PetscInt n, const double mean[], double l2, const double x[], double scalars[])
+{
+  long double gradient = 0, product = 0;
+
+  for (PetscInt i = 0; i < n; ++i) {
+    const double entry = mean[i] + l2 * x[i];
+
+    gradient += (long double)entry * entry;
+    product += (long double)entry * x[i];
+  }
+  scalars[CK_SCALAR_GRADIENT_NORM] = (double)sqrtl(gradient);
+  scalars[CK_SCALAR_WEIGHTS_NORM] = Norm(n, x);
+  scalars[CK_SCALAR_WEIGHTS_DOT_GRADIENT] = (double)product;
+}
+
+/* tr D = (1/N) sum_k |g_k|^2 - |(1/N) sum_k g_k|^2, with what is measured of grad f from the same pass. */
 static PetscErrorCode MeasureNoise(CkRecorder r, double scalars[])
 {
   const CkDynamics p = r->dynamics;
@@ -51,9 +66,9 @@ static PetscErrorCode MeasureNoise(CkRecorder r, double scalars[])
   PetscCall(CkLossGetPointArray(p->loss, &x));
   PetscCall(CkLossGetL2(p->loss, &l2));
   for (PetscInt k = 0; k < p->N; ++k) sum += norms[k];
-  centre = Norm(p->d, mean, 0, x);
+  centre = Norm(p->d, mean);
   scalars[CK_SCALAR_NOISE_TRACE] = (double)(sum / p->N - (long double)centre * centre);
-  scalars[CK_SCALAR_GRADIENT_NORM] = Norm(p->d, mean, l2, x);
+  Products(p->d, mean, l2, x, scalars);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -235,6 +235,7 @@ PetscErrorCode CkAnalysisRun(CkAnalysis a)
   PetscCall(CkAnalysisSweep(a));
   PetscCall(CkAnalysisCurrent(a));
   PetscCall(CkAnalysisScalars(a));
+  PetscCall(CkAnalysisStationarity(a));
   a->seconds = MPI_Wtime() - start;
   a->done = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -104,6 +104,33 @@ static PetscErrorCode ScalarRows(CkAnalysis a, CkTable rows)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* T10 */
+static PetscErrorCode StationarityRow(CkAnalysis a, CkTable rows)
+{
+  static const char *const verdicts[] = {[CK_STATIONARITY_YES] = "|x|^2 is stationary as far as can be seen",
+                                         [CK_STATIONARITY_NO] = "NOT stationary",
+                                         [CK_STATIONARITY_SHORT] = "the run is too short for a verdict"};
+  const CkStationarity    *s = &a->stationarity;
+  char                     note[192];
+
+  PetscFunctionBeginUser;
+  if (s->kind == CK_STATIONARITY_REFUSED) {
+    PetscCall(CkTableRow(rows, "T10: x.grad f / (eta/2)|g_B|^2", s->why, "not tested"));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  if (s->kind == CK_STATIONARITY_SHORT)
+    PetscCall(PetscSNPrintf(note, sizeof(note), "%" PetscInt_FMT " blocks of five correlation times; %d are needed",
+                            s->blocks, CK_CIRCULATION_MIN_BLOCKS));
+  else
+    PetscCall(PetscSNPrintf(note, sizeof(note),
+                            "1 where stationary: so large a difference has probability %.2g; level %g, %" PetscInt_FMT
+                            " blocks",
+                            s->p, a->level, s->blocks));
+  PetscCall(CkTableRow(rows, "T10: x.grad f / (eta/2)|g_B|^2", note, "%.4g +- %.2g: %s", s->ratio, s->error,
+                       verdicts[s->kind]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 typedef struct {
   PetscInt i, j;
   double   p, size;
@@ -167,6 +194,7 @@ PetscErrorCode CkAnalysisView(CkAnalysis a)
   if (a->circulation.k) PetscCall(CurrentRows(a, rows));
   PetscCall(ColumnRows(a, rows));
   PetscCall(ScalarRows(a, rows));
+  PetscCall(StationarityRow(a, rows));
   CkFormatSeconds(a->seconds, text);
   PetscCall(CkTableRow(rows, "time", "", "%s", text));
   PetscCall(CkTableDestroy(&rows));

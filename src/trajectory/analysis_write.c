@@ -140,6 +140,25 @@ static PetscErrorCode WriteCirculation(CkAnalysis a, CkFile file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode WriteStationarity(CkAnalysis a, CkFile file)
+{
+  static const char *const names[] = {[CK_STATIONARITY_YES] = "yes",
+                                      [CK_STATIONARITY_NO] = "no",
+                                      [CK_STATIONARITY_SHORT] = "too short",
+                                      [CK_STATIONARITY_REFUSED] = "not tested"};
+  const CkStationarity    *s = &a->stationarity;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileCreateGroup(file, "/stationarity"));
+  PetscCall(CkFileWriteString(file, "/stationarity", "stationary", names[s->kind]));
+  PetscCall(CkFileWriteString(file, "/stationarity", "reason", s->why));
+  PetscCall(CkFileWriteReal(file, "/stationarity", "ratio", s->ratio));
+  PetscCall(CkFileWriteReal(file, "/stationarity", "ratio_error", s->error));
+  PetscCall(CkFileWriteReal(file, "/stationarity", "p", s->p));
+  PetscCall(CkFileWriteInt(file, "/stationarity", "blocks", s->blocks));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkAnalysisWrite(CkAnalysis a, CkFile file)
 {
   PetscFunctionBeginUser;
@@ -161,6 +180,7 @@ PetscErrorCode CkAnalysisWrite(CkAnalysis a, CkFile file)
   PetscCall(WriteSpectrum(a, file));
   PetscCall(WriteCorrelation(a, file));
   PetscCall(WriteSnapshots(a, file));
+  PetscCall(WriteStationarity(a, file));
   if (a->circulation.k) PetscCall(WriteCirculation(a, file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -6,7 +6,8 @@
 
 /* analysisimpl.h: the parts of an analysis. analysis.c: options and frame; analysis_columns.c: the sweep over columns;
    analysis_directions.c: directions and matrices in them; analysis_current.c: circulation and what theory expects;
-   analysis_scalars.c: numbers of the snapshots; analysis_report.c, analysis_write.c: table and file. */
+   analysis_scalars.c: numbers of the snapshots; analysis_stationarity.c: (M.4) in them; analysis_report.c,
+   analysis_write.c: table and file. */
 
 enum {
   CK_ANALYSIS_GROUP = 32,  /* columns whose sums are added first: part of what the bits depend on */
@@ -44,6 +45,21 @@ typedef struct {
   double  first, last;   /* mean over the first and last tenth of the window of what is measured */
 } CkScalarStatistics;
 
+typedef enum {
+  CK_STATIONARITY_YES, /* no difference from (M.4) is seen */
+  CK_STATIONARITY_NO,
+  CK_STATIONARITY_SHORT,
+  CK_STATIONARITY_REFUSED /* (M.4) does not hold for the process, or something was not measured: why */
+} CkStationarityKind;
+
+typedef struct {
+  CkStationarityKind kind;
+  char               why[160];
+  PetscInt           blocks;
+  double             ratio, error; /* (V.11), and its standard error by the block bootstrap; NaN where refused */
+  double             p;            /* of so large a difference from 1 in a stationary process; NaN without a verdict */
+} CkStationarity;
+
 struct _p_CkAnalysis {
   MPI_Comm         comm;
   CkTrajectory     trajectory;
@@ -78,6 +94,7 @@ struct _p_CkAnalysis {
   double            *y;                         /* [n x replicas x k] */
   CkColumnStatistics columns;
   CkScalarStatistics scalars;
+  CkStationarity     stationarity;
   CkBlockAreas       blocks;
   CkCirculation      circulation;        /* where the verdict is yes, no or drift */
   PetscBool          expected, stable;   /* A_expected is there */
@@ -97,5 +114,6 @@ double         CkAnalysisSweepMemory(CkAnalysis a);
 PetscInt       CkAnalysisSlab(CkAnalysis a); /* groups of a slab */
 PetscErrorCode CkAnalysisCurrent(CkAnalysis a);
 PetscErrorCode CkAnalysisScalars(CkAnalysis a);
+PetscErrorCode CkAnalysisStationarity(CkAnalysis a);
 /* Whether the process is a Markov chain in x alone, as (V.8) wants; else why not. */
 PetscBool CkAnalysisIsMarkov(CkAnalysis a, const char **why);

@@ -1,14 +1,15 @@
 /* trajectory.c: what a trajectory file is, and its reader. */
 #include "trajectoryimpl.h"
 #include <clarkia/error.h>
+#include <math.h>
 #include <string.h>
 
 static const char *const contents[] = {"all", "subset", "projections"};
 
 const char *CkTrajectoryScalarName(CkTrajectoryScalar scalar)
 {
-  static const char *const names[CK_SCALARS] = {"loss",       "error",         "test_loss",
-                                                "test_error", "gradient_norm", "noise_trace"};
+  static const char *const names[CK_SCALARS] = {"loss",          "error",       "test_loss",    "test_error",
+                                                "gradient_norm", "noise_trace", "weights_norm", "weights_dot_gradient"};
 
   return names[scalar];
 }
@@ -78,6 +79,20 @@ static PetscErrorCode ReadContent(CkTrajectory t, CkFile file, CkTrajectoryInfo 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Files of before they were written are silent. */
+static PetscErrorCode ReadMode(CkFile file, CkTrajectoryInfo *info)
+{
+  PetscInt64 matters = 0;
+  PetscBool  found;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileReadString(file, "/", "mode", info->mode, sizeof(info->mode), &found));
+  if (!found) info->mode[0] = '\0';
+  PetscCall(CkFileReadInt(file, "/", "mode_matters", &matters, &found));
+  info->mode_matters = (PetscBool)(found && matters != 0);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkTrajectoryReadInfo(CkTrajectory t, CkFile file, CkTrajectoryInfo *info)
 {
   PetscInt64 replicas, replacement;
@@ -98,6 +113,7 @@ PetscErrorCode CkTrajectoryReadInfo(CkTrajectory t, CkFile file, CkTrajectoryInf
              "%s: %" PetscInt64_FMT " replicas, expected 1 to 65536", t->name, replicas);
   info->replicas = (PetscInt)replicas;
   info->replacement = (PetscBool)(replacement != 0);
+  PetscCall(ReadMode(file, info));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -124,6 +140,20 @@ static PetscErrorCode CheckShape(CkTrajectory t, const char path[], PetscBool re
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Files of before they were measured do without the last two. */
+static PetscErrorCode FindScalars(CkTrajectory t)
+{
+  char path[64];
+
+  PetscFunctionBeginUser;
+  for (int s = 0; s < CK_SCALARS; ++s) {
+    t->there[s] = PETSC_TRUE;
+    PetscCall(PetscSNPrintf(path, sizeof(path), "/%s", CkTrajectoryScalarName((CkTrajectoryScalar)s)));
+    if (s >= CK_SCALAR_WEIGHTS_NORM) PetscCall(CkFileExists(t->file, path, &t->there[s]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* All datasets have room for the snapshots counted. */
 static PetscErrorCode CheckDatasets(CkTrajectory t)
 {
@@ -137,6 +167,7 @@ static PetscErrorCode CheckDatasets(CkTrajectory t)
   CkCheckAll(t->comm, t->info.type == CK_F32 || t->info.type == CK_F64, PETSC_ERR_FILE_UNEXPECTED,
              "%s:/weights is of type %s, expected float32 or float64", t->name, CkTypeName(t->info.type));
   for (int i = -1; i < 2 + CK_SCALARS; ++i) {
+    if (i >= 2 && !t->there[i - 2]) continue;
     if (i >= 2)
       PetscCall(PetscSNPrintf(path, sizeof(path), "/%s", CkTrajectoryScalarName((CkTrajectoryScalar)(i - 2))));
     else if (i >= 0) PetscCall(PetscStrncpy(path, fixed[i], sizeof(path)));
@@ -185,6 +216,7 @@ PetscErrorCode CkTrajectoryOpen(MPI_Comm comm, const char name[], CkTrajectory *
   PetscCall(CkFileOpen(comm, name, &t->file));
   PetscCall(CkTrajectoryReadInfo(t, t->file, &t->info));
   PetscCall(CkFileReadAll(t->file, "/recorded", CK_I64, &t->info.snapshots));
+  PetscCall(FindScalars(t));
   PetscCall(CheckDatasets(t));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -244,6 +276,10 @@ PetscErrorCode CkTrajectoryReadScalar(CkTrajectory trajectory, CkTrajectoryScala
   PetscFunctionBeginUser;
   PetscCheck(replica >= 0 && replica < trajectory->info.replicas, trajectory->comm, PETSC_ERR_ARG_OUTOFRANGE,
              "Replica %" PetscInt_FMT " of %" PetscInt_FMT, replica, trajectory->info.replicas);
+  if (!trajectory->there[scalar]) {
+    for (PetscInt64 t = 0; t < trajectory->info.snapshots; ++t) values[t] = NAN;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(PetscSNPrintf(path, sizeof(path), "/%s", CkTrajectoryScalarName(scalar)));
   PetscCall(ReadSeries(trajectory, path, axes, axes ? replica : 0, CK_F64, MPI_DOUBLE, values));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -32,6 +32,8 @@ static PetscErrorCode WriteInfo(CkTrajectory t, CkFile file)
   PetscCall(CkFileWriteReal(file, "/", "momentum", info->momentum));
   PetscCall(CkFileWriteReal(file, "/", "l2", info->l2));
   PetscCall(CkFileWriteString(file, "/", "dynamics_type", info->dynamics_type));
+  PetscCall(CkFileWriteString(file, "/", "mode", info->mode));
+  PetscCall(CkFileWriteInt(file, "/", "mode_matters", info->mode_matters));
   PetscCall(CkFileWriteProvenance(file));
   PetscCall(CkFileWriteInt(file, "/", "seed", info->seed));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -82,7 +84,9 @@ static const char *ScalarMeaning(int scalar)
     "mean of f_k over the test samples, NaN where not measured",
     "share of wrong predictions of the test samples, NaN where not measured",
     "norm of the gradient of the training loss, NaN where not measured",
-    "trace of the diffusion matrix D, NaN where not measured"};
+    "trace of the diffusion matrix D, NaN where not measured",
+    "norm of all the weights, NaN where not measured",
+    "scalar product of all the weights with the gradient of the training loss, NaN where not measured"};
 
   return meanings[scalar];
 }
@@ -229,6 +233,11 @@ static PetscErrorCode CheckSame(CkTrajectory t, const CkTrajectory old, PetscInt
     CkCheckAll(t->comm, found[i] == wanted[i], PETSC_ERR_ARG_INCOMP,
                "%s is of another run: its %s is %" PetscInt64_FMT " there and %" PetscInt64_FMT " here", old->name,
                names[i], found[i], wanted[i]);
+  for (int s = 0; s < CK_SCALARS; ++s)
+    CkCheckAll(
+      t->comm, old->there[s], PETSC_ERR_FILE_UNEXPECTED,
+      "%s has no /%s: an older version began it; go on with that version, or begin anew without the checkpoint",
+      old->name, CkTrajectoryScalarName((CkTrajectoryScalar)s));
   CkCheckAll(t->comm, a->snapshots >= count, PETSC_ERR_FILE_UNEXPECTED,
              "%s has %" PetscInt64_FMT " snapshots, but the run had recorded %" PetscInt64_FMT
              " at the place from which it goes on; the file is not the one it wrote",

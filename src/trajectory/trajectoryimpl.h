@@ -10,6 +10,7 @@ struct _p_CkTrajectory {
   char             part[PETSC_MAX_PATH_LEN]; /* writing: "<name>.part" */
   CkFile           file;                     /* NULL: finished */
   CkTrajectoryInfo info;                     /* snapshots: writing, those planned */
+  PetscBool        there[CK_SCALARS];        /* reading: the dataset is in the file */
 
   /* Writing. */
   CkTrajectoryPart mine;

@@ -79,6 +79,9 @@ class Trajectory(unittest.TestCase):
             self.assertTrue(np.all(quantiles >= between - 0.0011) and np.all(quantiles <= above + 0.0011))
             outside = (np.abs(r) > 1.959963984540054 / np.sqrt(n)).mean(axis=1)
             np.testing.assert_allclose(file["autocorrelation/outside_95"][1:], outside[1:], atol=1e-12)
+            # the file is as an older version wrote it: without mode, weights_norm and weights_dot_gradient
+            self.assertEqual(file["stationarity"].attrs["stationary"], b"not tested")
+            self.assertIn(b"does not say in which mode", file["stationarity"].attrs["reason"])
             y = file["projections"][...]
             np.testing.assert_array_equal(y, x[:, :, :3])
             y = y - y.mean(axis=0)

@@ -198,7 +198,7 @@ PetscErrorCode CkAnalysisSetFromOptions(CkAnalysis a)
 PetscErrorCode CkAnalysisPlan(CkAnalysis a, PetscBool print)
 {
   const double series = (double)a->info.columns * (double)a->info.replicas, n = (double)a->n;
-  const double bytes = CkAnalysisSweepMemory(a) + CkAnalysisDirectionsMemory(a);
+  const double bytes = CkAnalysisSweepMemory(a) + CkAnalysisDirectionsMemory(a) + CkAnalysisStationarityMemory(a);
   char         memory[32], reads[32];
   CkTable      rows;
 

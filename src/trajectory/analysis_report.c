@@ -119,8 +119,8 @@ static PetscErrorCode StationarityRow(CkAnalysis a, CkTable rows)
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   if (s->kind == CK_STATIONARITY_SHORT)
-    PetscCall(PetscSNPrintf(note, sizeof(note), "%" PetscInt_FMT " blocks of five correlation times; %d are needed",
-                            s->blocks, CK_CIRCULATION_MIN_BLOCKS));
+    PetscCall(PetscSNPrintf(note, sizeof(note), "%" PetscInt_FMT " blocks; %d are needed", s->blocks,
+                            CK_CIRCULATION_MIN_BLOCKS));
   else
     PetscCall(PetscSNPrintf(note, sizeof(note),
                             "1 where stationary: so large a difference has probability %.2g; level %g, %" PetscInt_FMT

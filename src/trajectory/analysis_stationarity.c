@@ -50,13 +50,13 @@ static PetscErrorCode ReadReplica(CkAnalysis a, PetscInt replica, double *work, 
   static const CkTrajectoryScalar names[SERIES] = {CK_SCALAR_WEIGHTS_DOT_GRADIENT, CK_SCALAR_GRADIENT_NORM,
                                                    CK_SCALAR_WEIGHTS_NORM, CK_SCALAR_NOISE_TRACE};
   const double                    eta = a->dt / (double)a->spacing, l2 = a->info.l2, B = (double)a->info.batch;
-  const PetscInt                  T = (PetscInt)a->info.snapshots;
+  const size_t                    T = (size_t)a->info.snapshots;
   double                         *values;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1((size_t)T * SERIES, &values));
+  PetscCall(PetscMalloc1(T * SERIES, &values));
   for (int s = 0; s < SERIES; ++s)
-    PetscCall(CkTrajectoryReadScalar(a->trajectory, names[s], replica, values + (size_t)s * (size_t)T));
+    PetscCall(CkTrajectoryReadScalar(a->trajectory, names[s], replica, values + (size_t)s * T));
   for (PetscInt t = 0; t < a->n; ++t) {
     const double *at = values + a->burn_in + t;
     const double  dot = at[DOT * T], gradient = at[GRADIENT * T], weights = at[WEIGHTS * T], trace = at[TRACE * T];
@@ -150,7 +150,7 @@ static PetscErrorCode Judge(CkAnalysis a, Balance *b)
   double          noise = 0;
 
   PetscFunctionBeginUser;
-  for (PetscInt i = 0; i < a->info.replicas * a->n; ++i) noise += b->noise[i];
+  for (size_t i = 0; i < (size_t)a->info.replicas * (size_t)a->n; ++i) noise += b->noise[i];
   if (!(noise > 0)) {
     PetscCall(PetscStrncpy(s->why, "the gradients are 0", sizeof(s->why)));
     PetscFunctionReturn(PETSC_SUCCESS);
@@ -164,6 +164,12 @@ static PetscErrorCode Judge(CkAnalysis a, Balance *b)
   s->p = s->error > 0 ? CkStudentTail((s->ratio - 1) / s->error, s->blocks - 1) : (double)(s->ratio == 1);
   s->kind = s->p <= a->level ? CK_STATIONARITY_NO : CK_STATIONARITY_YES;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The two series of all replicas, and four of one. */
+double CkAnalysisStationarityMemory(CkAnalysis a)
+{
+  return 16 * (double)a->n * (double)a->info.replicas + 32 * (double)a->info.snapshots;
 }
 
 PetscErrorCode CkAnalysisStationarity(CkAnalysis a)

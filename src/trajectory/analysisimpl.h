@@ -115,5 +115,6 @@ PetscInt       CkAnalysisSlab(CkAnalysis a); /* groups of a slab */
 PetscErrorCode CkAnalysisCurrent(CkAnalysis a);
 PetscErrorCode CkAnalysisScalars(CkAnalysis a);
 PetscErrorCode CkAnalysisStationarity(CkAnalysis a);
+double         CkAnalysisStationarityMemory(CkAnalysis a);
 /* Whether the process is a Markov chain in x alone, as (V.8) wants; else why not. */
 PetscBool CkAnalysisIsMarkov(CkAnalysis a, const char **why);

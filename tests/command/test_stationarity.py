@@ -32,11 +32,13 @@ class Stationarity(unittest.TestCase):
         return result.stdout
 
     def train(self, *arguments, net="tiny-fc"):
-        self.run_clarkia("train", *PROBLEM, "-net", net, "-record", "run.h5", "-record_unit", "updates", *arguments)
+        self.run_clarkia("train", *PROBLEM, "-net", net, "-output", "w.h5", "-record", "run.h5", "-record_unit", "updates",
+                         *arguments)
         return h5py.File(os.path.join(self.folder.name, "run.h5"), "r")
 
     def analyse(self, *arguments):
-        text = self.run_clarkia("trajectory", "-trajectory", "run.h5", "-trajectory_modes", "2", "-output", "out.h5", *arguments)
+        text = self.run_clarkia("trajectory", "-trajectory", "run.h5", "-trajectory_directions", "random", "-trajectory_modes", "2",
+                                "-output", "out.h5", *arguments)
         with h5py.File(os.path.join(self.folder.name, "out.h5"), "r") as file:
             attributes = dict(file["stationarity"].attrs)
         (row,) = [line for line in text.splitlines() if "T10: x.grad f" in line]
@@ -45,7 +47,7 @@ class Stationarity(unittest.TestCase):
     def test_products_are_those_of_the_moves(self):
         """gd: x_t - x_{t+1} = eta (grad f + l2 x); with -loss_l2 in f; by the gradient's pass, and by that for the noise."""
         for measure in "gradient", "noise", "loss,gradient,noise":
-            with self.train("-dynamics_type", "gd", "-dynamics_rate", "0.5", "-dynamics_l2", "0.02", "-loss_l2", "0.03",
+            with self.train("-dynamics_type", "gd", "-dynamics_mode", "evaluation", "-dynamics_rate", "0.5", "-dynamics_l2", "0.02", "-loss_l2", "0.03",
                             "-dynamics_epochs", "8", "-record_measure", measure) as file:
                 x = file["weights"][...]
                 g = (x[:-1] - x[1:]) / 0.5 - 0.02 * x[:-1]

@@ -14,7 +14,7 @@ import numpy as np
 CLARKIA, MPIEXEC, FLAG, RANKS = [sys.argv.pop(1) for _ in range(4)]
 LAUNCHER = [MPIEXEC, FLAG, RANKS] if RANKS != "1" else []
 # classes that overlap, so that the minimum is near and has noise; decay, so that there is one
-PROBLEM = ["-data", "synthetic", "-data_shape", "1,2,2", "-data_classes", "2", "-data_separation", "0.1", "-data_count", "32",
+PROBLEM = ["-data", "synthetic", "-data_shape", "1,2,2", "-data_classes", "3", "-data_separation", "0.1", "-data_count", "32",
            "-engine", "reference"]
 
 
@@ -58,11 +58,11 @@ class Stationarity(unittest.TestCase):
 
     def test_a_network_under_the_conditions(self):
         """Batch norm in evaluation mode; training mode of a net that knows no other."""
-        for net, mode in ("tiny-fc", "evaluation"), ("logistic", "training"):
-            self.train("-dynamics_rate", "0.3", "-dynamics_batch", "4", "-dynamics_replacement", "-dynamics_l2", "0.2",
-                       "-dynamics_mode", mode, "-dynamics_epochs", "500", "-record_every", "2", "-record_measure", "noise",
+        for net, mode, l2, epochs, every in ("tiny-fc", "evaluation", "0.03", "1000", "4"), ("logistic", "training", "0.2", "500", "2"):
+            self.train("-dynamics_rate", "0.3", "-dynamics_batch", "4", "-dynamics_replacement", "-dynamics_l2", l2,
+                       "-dynamics_mode", mode, "-dynamics_epochs", epochs, "-record_every", every, "-record_measure", "noise",
                        net=net).close()
-            attributes, row = self.analyse("-trajectory_burn_in", "200", "-trajectory_level", "0.001")
+            attributes, row = self.analyse("-trajectory_burn_in", "400", "-trajectory_level", "0.001")
             self.assertEqual(attributes["stationary"], b"yes", row)
             self.assertGreaterEqual(attributes["blocks"], 12)
             self.assertLess(attributes["ratio_error"], 0.1)

@@ -57,26 +57,25 @@ static CkTrajectoryInfo Info(void)
 /* The run's first info->snapshots snapshots, analysed on all ranks; info is what its file claims. */
 static CkStationarity Analyse(const Run *run, const CkTrajectoryInfo *info)
 {
-  const CkTrajectoryPart part = {0, R, 0, 1, PETSC_TRUE};
-  const PetscInt64       column = 0;
-  CkTrajectory           trajectory;
-  CkStationarity         result;
-  CkAnalysis             a;
-  PetscMPIInt            rank;
-  double                *x, *scalars;
+  const PetscInt64 column = 0;
+  CkTrajectoryPart part = {0, R, 0, 1, PETSC_TRUE};
+  CkTrajectory     trajectory;
+  CkStationarity   result;
+  CkAnalysis       a;
+  PetscMPIInt      rank;
+  double          *x, *scalars;
 
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  if (rank == 0) {
-    OK(PetscCalloc2((size_t)T * R, &x, (size_t)T * CK_SCALARS * R, &scalars));
-    for (PetscInt r = 0; r < R; ++r) Simulate(run, r, x, scalars);
-    OK(CkTrajectoryCreate(PETSC_COMM_SELF, Path("run.h5"), info, &part, &column, NULL, &trajectory));
-    for (PetscInt t = 0; t < info->snapshots; ++t)
-      OK(CkTrajectoryAppend(trajectory, t, 0.1 * (double)t, x + (size_t)t * R, scalars + (size_t)t * CK_SCALARS * R));
-    OK(CkTrajectoryFinish(trajectory));
-    OK(CkTrajectoryDestroy(&trajectory));
-    OK(PetscFree2(x, scalars));
-  }
-  MPI_Barrier(PETSC_COMM_WORLD);
+  if (rank > 0) part = (CkTrajectoryPart){.replicas = 0}; /* the first rank hands over all */
+  OK(PetscCalloc2((size_t)T * R, &x, (size_t)T * CK_SCALARS * R, &scalars));
+  for (PetscInt r = 0; r < R; ++r) Simulate(run, r, x, scalars);
+  OK(CkTrajectoryCreate(PETSC_COMM_WORLD, Path("run.h5"), info, &part, &column, NULL, &trajectory));
+  for (PetscInt t = 0; t < info->snapshots; ++t)
+    OK(CkTrajectoryAppend(trajectory, t, 0.1 * (double)t, x + (size_t)t * R,
+                          rank ? NULL : scalars + (size_t)t * CK_SCALARS * R));
+  OK(CkTrajectoryFinish(trajectory));
+  OK(CkTrajectoryDestroy(&trajectory));
+  OK(PetscFree2(x, scalars));
   OK(CkTrajectoryOpen(PETSC_COMM_WORLD, Path("run.h5"), &trajectory));
   OK(CkAnalysisCreate(PETSC_COMM_WORLD, trajectory, &a));
   OK(CkAnalysisSetFromOptions(a));

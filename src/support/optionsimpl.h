@@ -3,8 +3,8 @@
 
 /* optionsimpl.h: the registry of option tables, shared by options.c (values), optionscheck.c and optionshelp.c. */
 
-#define CK_MAX_TABLES 32
-#define CK_MAX_OTHERS 256
+#define CK_MAX_TABLES 64
+#define CK_MAX_OTHERS 1024
 #define CK_MESSAGE 512
 
 typedef struct {

@@ -59,7 +59,7 @@ fi
 
 # Keys that are of another command, too long, or PETSc's with bad values
 fails "-dynamics_rate is a key of train and bench, not of spectrum" "${krylov[@]}" -dynamics_rate 0.3
-fails "-net is a key of train, evaluate, spectrum, info and bench, not of import" import "${data[@]}" -net mlp -output a.h5
+fails "-net is a key of train, evaluate, spectrum, tail, info and bench, not of import" import "${data[@]}" -net mlp -output a.h5
 fails "-dynamics_rate is a key of train and bench" "${krylov[@]}" -dynamics_rte 0.3
 fails "-data_pool: '7,7,7' has 3 numbers, it may have at most 2" "${train[@]}" -data_pool 7,7,7 -output a.h5
 if [ "$ranks" -eq 1 ]; then

@@ -481,6 +481,14 @@ PetscErrorCode CkFileWriteRows(CkFile file, const char path[], CkType type, Pets
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+void CkFileFailRead(CkFile file, const char path[], CkVerdict *verdict, CkType stored, CkType wanted, PetscBool inexact)
+{
+  if (inexact)
+    CkFileFail(file, path, verdict, PETSC_ERR_FILE_UNEXPECTED, "%s holds a number that is no %s", CkTypeName(stored),
+               CkTypeName(wanted));
+  else CkFileFailHDF5(file, path, verdict, PETSC_ERR_FILE_READ, "cannot be read; truncated or damaged?");
+}
+
 PetscErrorCode CkFileReadRows(CkFile file, const char path[], CkType type, PetscInt64 first, PetscInt64 count,
                               void *data)
 {
@@ -494,14 +502,8 @@ PetscErrorCode CkFileReadRows(CkFile file, const char path[], CkType type, Petsc
   OpenRows(file, path, first, count, &verdict, &dataset);
   t.piece = file->piece;
   t.data = data;
-  if (!verdict.code && count > 0 && TransferRows(&t, &dataset, first, count, &inexact) < 0) {
-    if (inexact) {
-      CkFileFail(file, path, &verdict, PETSC_ERR_FILE_UNEXPECTED, "%s holds a number that is no %s",
-                 CkTypeName(dataset.type), CkTypeName(type));
-    } else {
-      CkFileFailHDF5(file, path, &verdict, PETSC_ERR_FILE_READ, "cannot be read; truncated or damaged?");
-    }
-  }
+  if (!verdict.code && count > 0 && TransferRows(&t, &dataset, first, count, &inexact) < 0)
+    CkFileFailRead(file, path, &verdict, dataset.type, type, inexact);
   CkFileCloseDataset(&dataset);
   PetscCall(CkFileConclude(file, &verdict));
   PetscFunctionReturn(PETSC_SUCCESS);

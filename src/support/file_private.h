@@ -73,6 +73,9 @@ hid_t CkFileOpenParallel(MPI_Comm comm, const char name[], PetscBool writing);
 void CkFileFail(CkFile file, const char path[], CkVerdict *verdict, PetscErrorCode code, const char format[], ...)
   PETSC_ATTRIBUTE_FORMAT(5, 6);
 void CkFileFailHDF5(CkFile file, const char path[], CkVerdict *verdict, PetscErrorCode code, const char what[]);
+/* A read that failed: a number that the type asked for cannot hold, or the file itself. */
+void CkFileFailRead(CkFile file, const char path[], CkVerdict *verdict, CkType stored, CkType wanted,
+                    PetscBool inexact);
 
 hid_t     CkTypeMemory(CkType type); /* HDF5's native type; not owned */
 PetscBool CkFilePathExists(hid_t id, const char path[]);

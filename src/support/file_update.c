@@ -27,14 +27,8 @@ PetscErrorCode CkFileReadBox(CkFile file, const char path[], CkType type, const 
   PetscFunctionBeginUser;
   PetscCall(CkFileCheckOpen(file, PETSC_FALSE));
   OpenBox(file, path, start, count, &verdict, &dataset);
-  if (!verdict.code && CkFileTransferBox(file, &dataset, PETSC_FALSE, type, start, count, data, &inexact) < 0) {
-    if (inexact) {
-      CkFileFail(file, path, &verdict, PETSC_ERR_FILE_UNEXPECTED, "%s holds a number that is no %s",
-                 CkTypeName(dataset.type), CkTypeName(type));
-    } else {
-      CkFileFailHDF5(file, path, &verdict, PETSC_ERR_FILE_READ, "cannot be read; truncated or damaged?");
-    }
-  }
+  if (!verdict.code && CkFileTransferBox(file, &dataset, PETSC_FALSE, type, start, count, data, &inexact) < 0)
+    CkFileFailRead(file, path, &verdict, dataset.type, type, inexact);
   CkFileCloseDataset(&dataset);
   PetscCall(CkFileConclude(file, &verdict));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -28,8 +28,6 @@ PetscErrorCode CkFusedDestroy(CkFused *fused);
 /* Samples first .. first+n-1, copied: features [n x input size] float32 (C,H,W), labels [n] in range. */
 PetscErrorCode CkFusedSetSamples(CkFused fused, PetscInt first, PetscInt n, const float features[],
                                  const PetscInt labels[]);
-/* Instruction set of the kernels; borrowed. */
-PetscErrorCode CkFusedGetName(CkFused fused, const char **name);
 
 typedef struct {
   /* In. */

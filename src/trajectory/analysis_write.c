@@ -1,5 +1,6 @@
 #include "analysisimpl.h"
 #include <clarkia/error.h>
+#include <clarkia/probability.h>
 #include <math.h>
 
 /* analysis_write.c: datasets and attributes of docs/formats.md, "Analysis". */
@@ -61,8 +62,8 @@ static PetscErrorCode WriteCorrelation(CkAnalysis a, CkFile file)
   PetscCall(Vector(file, "/autocorrelation/outside_95", n, a->outside95, "1",
                    "share of the series outside +-1.96/sqrt(n); 0 at lag 0, which is not looked at"));
   PetscCall(Vector(file, "/autocorrelation/outside_99", n, a->outside99, "1", "the same for +-2.58/sqrt(n)"));
-  PetscCall(CkFileWriteReal(file, "/autocorrelation", "band_95", 1.959963984540054 / sqrt((double)a->n)));
-  PetscCall(CkFileWriteReal(file, "/autocorrelation", "band_99", 2.5758293035489004 / sqrt((double)a->n)));
+  PetscCall(CkFileWriteReal(file, "/autocorrelation", "band_95", CkNormalQuantile(0.975) / sqrt((double)a->n)));
+  PetscCall(CkFileWriteReal(file, "/autocorrelation", "band_99", CkNormalQuantile(0.995) / sqrt((double)a->n)));
   PetscCall(CkFileWriteReal(file, "/autocorrelation", "share_outside_95", a->columns.share95));
   PetscCall(CkFileWriteReal(file, "/autocorrelation", "share_outside_99", a->columns.share99));
   PetscCall(CkFileWriteInt(file, "/autocorrelation", "bound_95", a->columns.bound95));

@@ -79,13 +79,6 @@ PetscErrorCode CkFusedDestroy(CkFused *fused)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkFusedGetName(CkFused fused, const char **name)
-{
-  PetscFunctionBeginUser;
-  *name = fused->kernels->name;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode CkFusedSetSamples(CkFused f, PetscInt first, PetscInt n, const float features[], const PetscInt labels[])
 {
   const CkFusedStage *s = &f->stages[0];

@@ -9,7 +9,7 @@
 
   Measured on one core (AVX2, peak 110 GFLOP/s) against oneDNN 2.6.3 in its own blocked layouts: 90-100 GFLOP/s forward,
   backward and for per-sample gradients of all shapes with weights up to half a megabyte, where oneDNN has 20-90
-  forward, 6-100 backward and 6-72 for per-sample gradients. With larger weights oneDNN is faster (onednn_product.c).
+  forward, 6-100 backward and 6-72 for per-sample gradients. With larger weights oneDNN is faster (linear_create.c).
 
   Arithmetic of a lane never depends on another lane, nor on how many positions a call brings.
   Counts and offsets are in packs unless said otherwise. Arrays of packs are aligned to 64 bytes.
@@ -73,7 +73,7 @@ typedef struct {
   the rows: with AVX2 97 to 112 GFLOP/s against 81 to 84 of outer(); with AVX-512, where writing them takes the time,
   the same 130 within a pass.
   Images are read and written where they are, padding is zeros. Weights are packed point by point of the transform
-  (0 .. 15), in each as [units x channels]: CkLanesWinogradIndex(), CkLanesWinogradWeights().
+  (0 .. 15), in each as [units x channels]: CkLanesWinogradIndex(), CkLanesWinogradPack().
 */
 typedef struct {
   int    units, channels, in[2], out[2], padding[2]; /* height, width; padding: above, to the left */

@@ -17,6 +17,13 @@ typedef double  Doubles __attribute__((vector_size(4 * LANES))); /* of half a pa
 #define INLINE static inline __attribute__((always_inline)) LANES_TARGET
 #define UNITS CK_LANES_UNITS
 
+/* x stays in its register: gcc would rather load it again for each of its uses, and loads are the scarcer. */
+#if defined(__x86_64__)
+#define KEEP(x) __asm__("" : "+v"(x))
+#else
+#define KEEP(x) ((void)(x))
+#endif
+
 /* where mask is set x, else 0 */
 #define WHERE(mask, x) ((Pack)((Mask)(x) & (mask)))
 #define SELECT(mask, x, y) ((Pack)(((Mask)(x) & (mask)) | ((Mask)(y) & ~(mask))))
@@ -26,6 +33,7 @@ typedef double  Doubles __attribute__((vector_size(4 * LANES))); /* of half a pa
 #include "lanes_pool.h"
 #include "lanes_winograd.h"
 #include "lanes_winograd_gradient.h"
+#include "lanes_winograd_rows.h"
 
 const CkLanes LANES_TABLE = {.name = LANES_NAME,
                              .lanes = LANES,

@@ -2,7 +2,8 @@
      B' = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1],  G = [1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1],
      A' = [1 1 1 0; 0 1 -1 -1],
    2 x 2 outputs y of a unit are A' [sum over channels of (G g G') . (B' d B)] A, d the 4 x 4 inputs they need: a tile.
-   Transformed numbers stand [point][channel or unit][tile], points 0 .. 15 of the 4 x 4 transform. */
+   Transformed numbers stand [point][channel or unit][tile], points 0 .. 15 of the 4 x 4 transform. With few channels
+   lanes_winograd_rows.h is faster. */
 
 enum { POINTS = 16 };
 
@@ -122,14 +123,13 @@ INLINE void PointBlock(int units, int width, PetscBool add, int channels, int st
     for (int t = 0; t < width; ++t) y[o * stride + t] = sum[o][t];
 }
 
-KERNEL void WinogradProduct(const CkLanesWinograd *m, PetscBool add, const float *w, const float *b, const float *x,
-                            float *y, float *scratch)
+INLINE void WinogradPoints(const CkLanesWinograd *m, PetscBool add, const float *w, const float *b, const Pack *x,
+                           Pack *y, Pack *scratch)
 {
   const int    width = CkLanesWinogradTiles(m), tiles = m->tiles[0] * m->tiles[1], units = m->units;
   const int    group = Least(m->channels, CK_WINOGRAD_CHANNELS);
   const size_t in_step = CkLanesWinogradStep(group, width), out_step = CkLanesWinogradStep(units, width);
-  const Pack  *in = (const Pack *)x;
-  Pack        *v = (Pack *)scratch, *p = v + POINTS * in_step, *out = (Pack *)y;
+  Pack        *v = scratch, *p = v + POINTS * in_step;
 
   for (int first = 0; first < tiles; first += width) {
     const int count = Least(width, tiles - first);
@@ -139,7 +139,7 @@ KERNEL void WinogradProduct(const CkLanesWinograd *m, PetscBool add, const float
 
       for (int i = 0; i < channels; ++i)
         FOR_TILE_ROWS(m, first, count,
-                      InputRow(m, in + (size_t)(c + i) * m->in_plane, 2 * row - m->padding[0],
+                      InputRow(m, x + (size_t)(c + i) * m->in_plane, 2 * row - m->padding[0],
                                2 * column - m->padding[1], n, in_step, v + i * width + at))
       for (size_t point = 0; point < POINTS; ++point) {
         const float *weights = w + point * (size_t)units * (size_t)m->channels;
@@ -156,6 +156,6 @@ KERNEL void WinogradProduct(const CkLanesWinograd *m, PetscBool add, const float
     for (int o = 0; o < units; ++o)
       FOR_TILE_ROWS(m, first, count,
                     OutputRow(m, add, (Pack){0} + (b && !add ? b[o] : 0), p + o * width + at, out_step, 2 * row,
-                              2 * column, n, out + (size_t)o * m->out_plane))
+                              2 * column, n, y + (size_t)o * m->out_plane))
   }
 }

@@ -3,14 +3,14 @@
 
 size_t CkLanesWinogradScratch(const CkLanesWinograd *map)
 {
-  const int width = CkLanesWinogradTiles(map), channels = PetscMin(map->channels, CK_WINOGRAD_CHANNELS);
-
+  const int    width = CkLanesWinogradTiles(map), channels = PetscMin(map->channels, CK_WINOGRAD_CHANNELS);
   const int    pairs = PetscMin(map->tiles[1], CK_GRADIENT_PAIRS), rows = CkLanesGradientRows(map);
   const int    some = PetscMin(map->channels, CK_GRADIENT_GROUP), units = PetscMin(map->units, CK_GRADIENT_GROUP);
   const size_t product = 16 * (CkLanesWinogradStep(channels, width) + CkLanesWinogradStep(map->units, width));
+  const size_t by_rows = (size_t)(map->channels + map->units) * CK_WINOGRAD_ROW_PACKS + (size_t)map->in[1];
   const size_t bands = 4 * (size_t)pairs * (size_t)(some * (rows + 2) + units * rows);
 
-  return PetscMax(product, bands + 12 * (size_t)some * (size_t)units);
+  return PetscMax(CkLanesWinogradByRows(map) ? by_rows : product, bands + 12 * (size_t)some * (size_t)units);
 }
 
 /* G g G' of a 3 x 3 window. */
@@ -37,6 +37,6 @@ void CkLanesWinogradPack(const CkLanesWinograd *map, PetscBool mirrored, const d
 
       for (int k = 0; k < 9; ++k) window[k] = from[mirrored ? 8 - k : k];
       Transform(window, points);
-      for (size_t p = 0; p < 16; ++p) packed[CkLanesWinogradIndex(units, channels, p, o, c)] = (float)points[p];
+      for (size_t p = 0; p < 16; ++p) packed[CkLanesWinogradIndex(map, p, o, c)] = (float)points[p];
     }
 }

@@ -29,6 +29,10 @@ PetscBool      CkExactSumIsSpoilt(CkExactSum sum);
 /* Collective: reduces over ranks (in chunks below 2^31) and writes vector j, rounded to double, to out[j*n .. j*n+n) on
  * every rank; the terms stay, more can be added. User error if a sum over the ranks leaves its bound. */
 PetscErrorCode CkExactSumReduce(CkExactSum sum, double out[]);
+/* The same of vectors first .. first+count-1, count no more than ranks, each to one rank: vector first + r to out [n]
+   of rank r (NULL on ranks from count on). A rank sends what others want and rounds one vector: with P ranks a P-th of
+   the work of CkExactSumReduce(). Collective; the same bits. */
+PetscErrorCode CkExactSumReduceShare(CkExactSum sum, PetscInt first, PetscInt count, double out[]);
 /* Entries of one message of CkExactSumReduce(), 8 bytes each and limb. */
 #define CK_EXACTSUM_CHUNK ((size_t)1 << 18)
 /* Back to zero, with new bounds (NULL: the old ones). */

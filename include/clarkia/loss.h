@@ -112,6 +112,9 @@ typedef struct {
 
 /* How a batch of n positions is cut into sum blocks and tiles. Not collective. */
 PetscErrorCode CkLossGetBlocks(CkLoss loss, PetscInt n, CkBlocks *blocks);
+/* Whether a sweep adds to exact sums as its kernels make the terms: a sum block is a single tile. Else the sums of a
+   block, 8 bytes a weight and vector, are made first; they do not fit a cache. */
+PetscBool CkLossSumsDirectly(CkLoss loss, const CkBlocks *blocks);
 /* Samples of a rank. */
 PetscInt CkBlocksCount(const CkBlocks *blocks, PetscMPIInt rank);
 /* Rounds of tiles in a sweep, the same on all ranks; round r belongs to each rank's block number r / tiles_per_block.

@@ -55,8 +55,8 @@ PetscErrorCode CkBenchPredictionCheck(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What a call sends, in Allreduce: vectors are gathered, half an Allreduce each; sums go in messages of
-   CK_EXACTSUM_CHUNK entries, those of slopes and the verdict in one more each. */
+/* What a call sends, in Allreduce: vectors are gathered and sums go to one rank each, half an Allreduce, in messages of
+   CK_EXACTSUM_CHUNK entries; sums of slopes and the verdict are one more each. */
 static PetscErrorCode Traffic(const CkBench *bench, const CkBenchPass *pass, CkBenchScaling *scaling)
 {
   const double m = pass->amount.products, columns = m / pass->passes + 1;
@@ -71,8 +71,8 @@ static PetscErrorCode Traffic(const CkBench *bench, const CkBenchPass *pass, CkB
   PetscCall(CkLossGetPrecision(bench->problem.loss, &precision));
   limbs = precision == CK_FLOAT64 ? 2 : 1;
   entries = columns * (double)de;
-  scaling->messages = m / 2 + pass->passes * (2 + PetscCeilReal(entries / (double)CK_EXACTSUM_CHUNK));
-  scaling->bytes = 8 * (m / 2 * (double)bench->d + pass->passes * limbs * entries);
+  scaling->messages = m / 2 + pass->passes * (2 + PetscCeilReal(entries / (double)CK_EXACTSUM_CHUNK) / 2);
+  scaling->bytes = 8 * (m * (double)bench->d + pass->passes * limbs * entries) / 2;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

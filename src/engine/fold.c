@@ -166,14 +166,22 @@ PetscErrorCode CkFoldSetPoint(CkFold *f, const double weights[], const double bu
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* <W, x> of unit o */
-static double WithOriginal(const CkFold *f, const CkFoldLayer *l, PetscInt o, const double x[])
+/* <w, x> in eight partial sums */
+CK_CLONES static double WithOriginal(PetscInt n, const float w[restrict], const double x[restrict])
 {
-  const float *w = f->original + l->first + (size_t)o * (size_t)l->fan_in;
-  double       sum = 0;
+  double   part[8] = {0}, sum = 0;
+  PetscInt t = 0;
 
-  for (PetscInt t = 0; t < l->fan_in; ++t) sum += (double)w[t] * x[t];
+  for (; t + 8 <= n; t += 8)
+    for (PetscInt k = 0; k < 8; ++k) part[k] += (double)w[t + k] * x[t + k];
+  for (; t < n; ++t) sum += (double)w[t] * x[t];
+  for (PetscInt k = 0; k < 8; ++k) sum += part[k];
   return sum;
+}
+
+CK_CLONES static void Scale(PetscInt n, double s, const double x[restrict], double y[restrict])
+{
+  for (PetscInt t = 0; t < n; ++t) y[t] = s * x[t];
 }
 
 PetscErrorCode CkFoldApply(const CkFold *f, const double a[], double out[])
@@ -183,17 +191,26 @@ PetscErrorCode CkFoldApply(const CkFold *f, const double a[], double out[])
     const CkFoldLayer *l = &f->layers[i];
 
     for (PetscInt o = 0; o < l->units; ++o) {
-      const double *g = a + l->first + (size_t)o * (size_t)l->fan_in, s = f->scale[l->unit + o];
+      const size_t  first = (size_t)l->first + (size_t)o * (size_t)l->fan_in;
+      const double *g = a + first, s = f->scale[l->unit + o];
       const double  shift = l->shift ? a[l->first + l->units * l->fan_in + o] : 0;
 
-      for (PetscInt t = 0; t < l->fan_in; ++t) out[l->weight + o * l->fan_in + t] = s * g[t];
+      Scale(l->fan_in, s, g, out + l->weight + o * l->fan_in);
       if (l->bias >= 0) out[l->bias + o] = s * shift;
       if (l->norm < 0) continue;
       out[l->beta + o] = shift;
-      out[l->gamma + o] = f->inverse[l->unit + o] * (WithOriginal(f, l, o, g) + f->centre[l->unit + o] * shift);
+      out[l->gamma + o] =
+        f->inverse[l->unit + o] * (WithOriginal(l->fan_in, f->original + first, g) + f->centre[l->unit + o] * shift);
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* y = s x + r w */
+CK_CLONES static void Combine(PetscInt n, double s, const double x[restrict], double r, const float w[restrict],
+                              double y[restrict])
+{
+  for (PetscInt t = 0; t < n; ++t) y[t] = s * x[t] + r * (double)w[t];
 }
 
 PetscErrorCode CkFoldTranspose(const CkFold *f, const double v[], double out[])
@@ -207,8 +224,7 @@ PetscErrorCode CkFoldTranspose(const CkFold *f, const double v[], double out[])
       const double s = f->scale[l->unit + o];
       const double stretch = l->norm >= 0 ? v[l->gamma + o] * f->inverse[l->unit + o] : 0;
 
-      for (PetscInt t = 0; t < l->fan_in; ++t)
-        out[l->first + o * l->fan_in + t] = s * v[l->weight + o * l->fan_in + t] + stretch * (double)w[t];
+      Combine(l->fan_in, s, v + l->weight + o * l->fan_in, stretch, w, out + l->first + o * l->fan_in);
       if (l->shift)
         out[l->first + l->units * l->fan_in + o] = (l->bias >= 0 ? s * v[l->bias + o] : 0) +
                                                    (l->norm >= 0 ? v[l->beta + o] : 0) +

@@ -13,6 +13,11 @@ PetscErrorCode CkLossGetBlocks(CkLoss loss, PetscInt n, CkBlocks *blocks)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscBool CkLossSumsDirectly(CkLoss loss, const CkBlocks *blocks)
+{
+  return (PetscBool)(loss->reproducible && loss->exact && blocks->tiles_per_block == 1);
+}
+
 PetscInt CkBlocksCount(const CkBlocks *blocks, PetscMPIInt rank)
 {
   const PetscInt mine = blocks->nblocks / blocks->size + (rank < blocks->nblocks % blocks->size);

@@ -152,10 +152,12 @@ PetscErrorCode          CkLossFindType(const char name[], const CkLossType **typ
 extern const CkLossType CkLossNetwork, CkLossQuadratic, CkLossLinearRegression, CkLossTwoWeight;
 
 /* whole.c. Gather: vectors [n x d] whole in the array, ready to be read; waits until those that were in it are not read
-   any more. Collective. */
+   any more. Scatter: v[r] for r < count <= ranks is cut from `mine` [d] of rank r (unused on other ranks). Collective.
+ */
 PetscErrorCode CkWholeCreate(CkLoss loss); /* after the layout */
 PetscErrorCode CkWholeDestroy(CkLoss loss);
 PetscErrorCode CkWholeGather(CkLoss loss, PetscInt n, const Vec v[], CkNodeArray *array);
+PetscErrorCode CkWholeScatter(CkLoss loss, PetscInt count, const double mine[], Vec v[]);
 
 /* rowloss.c: for types with explicit rows */
 PetscErrorCode CkRowLossSetUp(CkLoss loss); /* after d and N: sets de, tile, precision and allocates loss->G */

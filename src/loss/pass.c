@@ -96,11 +96,9 @@ PetscErrorCode CkPassGetColumnNorms(CkPass pass, double norms[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A sum block is a single tile, whose sums can go to the exact sums as they are made: not by way of A, which does not
-   fit a cache. */
 static PetscBool IsDirect(CkPass pass)
 {
-  return (PetscBool)(pass->loss->reproducible && pass->loss->exact && pass->blocks.tiles_per_block == 1);
+  return CkLossSumsDirectly(pass->loss, &pass->blocks);
 }
 
 PetscErrorCode CkPassSetSum(CkPass pass, PetscInt m, const double bounds[], int limbs)
@@ -110,7 +108,7 @@ PetscErrorCode CkPassSetSum(CkPass pass, PetscInt m, const double bounds[], int 
 
   PetscFunctionBeginUser;
   PetscCheck(pass->active && pass->now.round < 0, loss->comm, PETSC_ERR_ORDER, "Sums come before the first tile");
-  PetscCall(CkGrow(n, &pass->A_room, &pass->A));
+  PetscCall(CkGrow(IsDirect(pass) ? (size_t)loss->de : n, &pass->A_room, &pass->A));
   if (!IsDirect(pass)) PetscCall(PetscArrayzero(pass->A, n));
   pass->vectors = m;
   pass->limbs = limbs;
@@ -397,6 +395,7 @@ PetscErrorCode CkPassSumOverRanks(CkPass pass)
   PetscFunctionBeginUser;
   PetscCheck(pass->active && pass->over, pass->loss->comm, PETSC_ERR_ORDER, "Sums are complete after the sweep");
   PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
+  if (IsDirect(pass)) PetscCall(CkGrow(n, &pass->A_room, &pass->A));
   if (loss->reproducible) PetscCall(CkExactSumReduce(pass->sum, pass->A));
   for (size_t at = 0; !loss->reproducible && at < n; at += chunk)
     PetscCallMPI(
@@ -419,15 +418,47 @@ PetscErrorCode CkPassGetSum(CkPass pass, PetscInt j, const double **sum)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Vectors first .. first+count-1, one a rank: this rank's, summed over ranks, in engine coordinates. */
+static PetscErrorCode SumShare(CkPass pass, PetscInt first, PetscInt count, double **mine)
+{
+  const CkLoss loss = pass->loss;
+  const size_t de = (size_t)loss->de, chunk = (size_t)1 << 26;
+
+  PetscFunctionBeginUser;
+  *mine = loss->reproducible ? pass->A : pass->A + (size_t)PetscMin(first + loss->rank, pass->vectors - 1) * de;
+  PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
+  if (loss->reproducible) PetscCall(CkExactSumReduceShare(pass->sum, first, count, pass->A));
+  for (PetscMPIInt r = 0; r < count && !loss->reproducible; ++r)
+    for (size_t at = 0; at < de; at += chunk) {
+      double *part = pass->A + (size_t)(first + r) * de + at;
+
+      PetscCallMPI(MPI_Reduce(r == loss->rank ? MPI_IN_PLACE : part, part, (PetscMPIInt)PetscMin(chunk, de - at),
+                              MPI_DOUBLE, MPI_SUM, r, loss->comm));
+    }
+  PetscCall(PetscLogEventEnd(CK_Reduce, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Each rank sums and unfolds vectors of its own, which are then cut into the parts of all ranks. */
 PetscErrorCode CkPassReduce(CkPass pass, Vec out[])
 {
-  PetscFunctionBeginUser;
-  PetscCall(CkPassSumOverRanks(pass));
-  for (PetscInt j = 0; j < pass->vectors; ++j) {
-    const double *sum;
+  const CkLoss loss = pass->loss;
 
-    PetscCall(CkPassGetSum(pass, j, &sum));
-    PetscCall(CkLossToVec(pass->loss, sum, out[j]));
+  PetscFunctionBeginUser;
+  PetscCheck(pass->active && pass->over, loss->comm, PETSC_ERR_ORDER, "Sums are complete after the sweep");
+  for (PetscInt first = 0; first < pass->vectors; first += loss->size) {
+    const PetscInt count = PetscMin(loss->size, pass->vectors - first);
+    double        *mine;
+
+    PetscCall(SumShare(pass, first, count, &mine));
+    if (loss->rank < count && loss->type->unfold) {
+      if (!pass->wide) PetscCall(PetscMalloc1(loss->d, &pass->wide));
+      PetscCall(loss->type->unfold(loss, 1, mine, pass->wide));
+      mine = pass->wide;
+    }
+    PetscCall(PetscLogEventBegin(CK_Reduce, 0, 0, 0, 0));
+    PetscCall(CkWholeScatter(loss, count, mine, out + first));
+    PetscCall(PetscLogEventEnd(CK_Reduce, 0, 0, 0, 0));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

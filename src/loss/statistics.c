@@ -2,6 +2,23 @@
 #include "lossimpl.h"
 #include <math.h>
 
+/* out_j, and the last sum to loss->mean. */
+static PetscErrorCode ReduceWithMean(CkPass pass, PetscInt m, Vec out[])
+{
+  const CkLoss loss = pass->loss;
+  Vec         *all;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(m + 1, &all));
+  PetscCall(PetscArraycpy(all, out, m));
+  PetscCall(CkLossCreateVec(loss, &all[m]));
+  PetscCall(CkPassReduce(pass, all));
+  PetscCall(CkLossGather(loss, all[m], loss->mean));
+  PetscCall(VecDestroy(&all[m]));
+  PetscCall(PetscFree(all));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* One sweep over all samples: pairs [N x 2] = |g_k|^2, |g'_k|^2 on every rank, and out_j = sum_k W_kj g_k, W [N x m].
  */
 static PetscErrorCode SweepNorms(CkLoss loss, PetscInt m, const double W[], Vec out[], double pairs[])
@@ -9,7 +26,6 @@ static PetscErrorCode SweepNorms(CkLoss loss, PetscInt m, const double W[], Vec 
   const CkBatch all = CkBatchAll(loss->N);
   const size_t  columns = (size_t)m + 1;
   double       *bounds, *mine, *weights, *scratch;
-  const double *sum = NULL;
   CkPass        pass;
   CkTile        tile;
 
@@ -39,12 +55,7 @@ static PetscErrorCode SweepNorms(CkLoss loss, PetscInt m, const double W[], Vec 
   }
   PetscCall(CkBlocksGather(&pass->blocks, loss->comm, 2, mine, pairs));
   PetscCall(PetscFree4(bounds, mine, weights, scratch));
-  PetscCall(CkPassSumOverRanks(pass));
-  for (PetscInt j = 0; j <= m; ++j) {
-    PetscCall(CkPassGetSum(pass, j, &sum));
-    if (j < m) PetscCall(CkLossToVec(loss, sum, out[j]));
-  }
-  PetscCall(PetscArraycpy(loss->mean, sum, loss->d));
+  PetscCall(ReduceWithMean(pass, m, out));
   PetscCall(CkPassEnd(&pass));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

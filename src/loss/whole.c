@@ -110,3 +110,26 @@ PetscErrorCode CkWholeGather(CkLoss loss, PetscInt n, const Vec v[], CkNodeArray
   PetscCall(CkNodeArraySync(array));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+PetscErrorCode CkWholeScatter(CkLoss loss, PetscInt count, const double mine[], Vec v[])
+{
+  MPI_Request  *requests;
+  PetscScalar **parts;
+  PetscMPIInt   n = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(loss->size + count, &requests, count, &parts));
+  for (PetscMPIInt r = 0; r < count; ++r) {
+    PetscCall(CkLossCheckLocal(loss, v[r]));
+    PetscCall(VecGetArrayWrite(v[r], &parts[r]));
+    if (r == loss->rank) PetscCall(PetscArraycpy(parts[r], mine + loss->first, loss->local));
+    else PetscCallMPI(MPI_Irecv(parts[r], loss->counts[loss->rank], MPI_DOUBLE, r, 0, loss->comm, &requests[n++]));
+  }
+  for (PetscMPIInt r = 0; r < loss->size && loss->rank < count; ++r)
+    if (r != loss->rank)
+      PetscCallMPI(MPI_Isend(mine + loss->starts[r], loss->counts[r], MPI_DOUBLE, r, 0, loss->comm, &requests[n++]));
+  PetscCallMPI(MPI_Waitall(n, requests, MPI_STATUSES_IGNORE));
+  for (PetscMPIInt r = 0; r < count; ++r) PetscCall(VecRestoreArrayWrite(v[r], &parts[r]));
+  PetscCall(PetscFree2(requests, parts));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

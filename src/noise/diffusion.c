@@ -117,6 +117,7 @@ PetscErrorCode CkDiffusionGetSizes(CkDiffusion D, CkDiffusionSizes *sizes)
   PetscCall(CkLossGetSamples(D->loss, &sizes->N));
   PetscCall(CkLossGetPrecision(D->loss, &sizes->precision));
   PetscCall(CkLossGetBlocks(D->loss, sizes->N, &sizes->blocks));
+  sizes->direct = CkLossSumsDirectly(D->loss, &sizes->blocks);
   sizes->bytes = sizes->precision == CK_FLOAT64 ? sizeof(double) : sizeof(float);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

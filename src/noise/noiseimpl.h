@@ -23,6 +23,7 @@ typedef struct {
   CkPrecision precision; /* of rows */
   size_t      bytes;     /* of one number of a row */
   CkBlocks    blocks;    /* of all N samples */
+  PetscBool   direct;    /* CkLossSumsDirectly() */
 } CkDiffusionSizes;
 
 PetscErrorCode CkDiffusionGetSizes(CkDiffusion D, CkDiffusionSizes *sizes);
@@ -31,12 +32,12 @@ PetscErrorCode CkDiffusionGetSizes(CkDiffusion D, CkDiffusionSizes *sizes);
 PetscErrorCode CkDiffusionGetShift(CkDiffusion D, double **c);
 /* c.v on every rank, 0 for c = NULL. */
 PetscErrorCode CkDiffusionDotShift(CkDiffusion D, const double c[], Vec v, double *dot);
-/* A rank's bytes per weight and vector of a product, beside the vectors themselves: sums of a block,
-   and the exact sum; in single precision its two limbs where norms are not known yet, else one and the
-   engine's column, float32. In double precision two limbs and the column. */
+/* A rank's bytes per weight and vector of a product, beside the vectors themselves: the exact sum, in single precision
+   its two limbs where norms are not known yet, else one and the engine's column, float32; in double precision two limbs
+   and the column. And sums of a block where they are not made directly. */
 static inline double CkDiffusionColumnBytes(const CkDiffusionSizes *sizes)
 {
-  return (sizes->precision == CK_FLOAT32 ? 3. : 4.) * sizeof(double);
+  return (sizes->precision == CK_FLOAT32 ? 16. : 24.) + (sizes->direct ? 0. : 8.);
 }
 /* Vectors of one pass whose buffers on a rank fit `memory`, between 1 and -noise_columns. */
 PetscInt CkDiffusionGroup(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt m);

@@ -1,29 +1,10 @@
+#include "exactsum_private.h"
 #include <clarkia/error.h>
-#include <clarkia/exactsum.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/*
-  Entry i of vector j holds the integer  high 2^40 + low  in units of CkExactSumUnit(bound, 1) (two limbs), or high in
-  units of CkExactSumUnit(bound, 0) (one limb): integer sums do not depend on their order. A term is rounded to the
-  unit once, by arithmetic that is exact for any double, so its integer depends on the term alone.
-*/
-enum { HIGH_BITS = 62, LOW_BITS = 40, SHIFT = 20 };
 static const PetscInt64 CARRY_EVERY = 1 << 22; /* terms of at most 2^39 in a low limb: 2^61 */
-
-struct _p_CkExactSum {
-  MPI_Comm    comm;
-  PetscInt64  n;
-  PetscInt    m;
-  int         limbs;
-  double     *bounds; /* [m] */
-  uint64_t   *high;   /* [m x n] */
-  uint64_t   *low;    /* [m x n], or NULL */
-  uint64_t   *work;   /* one message: see ReduceEntries() */
-  PetscInt64 *terms;  /* [m]: additions to vector j since its last carry */
-  PetscBool   hold, spoilt;
-};
 
 /* Range 2^e of a bound: sums below it cannot overflow, and rounding errors of 2^41 terms still fit. */
 static int RangeExponent(double bound)
@@ -40,12 +21,6 @@ double CkExactSumUnit(double bound, int limb)
 {
   return ldexp(1, RangeExponent(bound) - HIGH_BITS - LOW_BITS * limb);
 }
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define CK_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define CK_CLONES
-#endif
 
 static inline uint64_t Bits(double x)
 {
@@ -125,7 +100,6 @@ PetscErrorCode CkExactSumCreate(MPI_Comm comm, PetscInt64 n, PetscInt m, const d
   PetscCall(PetscMalloc2(m, &s->bounds, m, &s->terms));
   PetscCall(PetscMalloc1(entries, &s->high));
   if (limbs == 2) PetscCall(PetscMalloc1(entries, &s->low));
-  PetscCall(PetscMalloc1((size_t)limbs * PetscMin(entries, CK_EXACTSUM_CHUNK) + 1, &s->work));
   PetscCall(PetscArrayzero(s->bounds, m));
   PetscCall(CkExactSumReset(s, bounds));
   *sum = s;
@@ -173,8 +147,7 @@ PetscErrorCode CkExactSumDestroy(CkExactSum *sum)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Moves what exceeds 40 bits from the low limbs of vector j to the high ones; the numbers stay the same. */
-static void Carry(CkExactSum sum, PetscInt j)
+void CkExactSumCarry(CkExactSum sum, PetscInt j)
 {
   const size_t first = (size_t)j * (size_t)sum->n;
 
@@ -195,7 +168,7 @@ static PetscErrorCode CheckRange(CkExactSum sum, PetscInt j, PetscInt64 first, P
              "Entries %" PetscInt64_FMT " + %" PetscInt64_FMT " of exact sum %" PetscInt_FMT
              " do not exist: %" PetscInt_FMT " sums of length %" PetscInt64_FMT,
              first, count, j, sum->m, sum->n);
-  if (sum->low && ++sum->terms[j] >= CARRY_EVERY) Carry(sum, j);
+  if (sum->low && ++sum->terms[j] >= CARRY_EVERY) CkExactSumCarry(sum, j);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -245,86 +218,5 @@ PetscErrorCode CkExactSumAddFloat(CkExactSum sum, PetscInt j, PetscInt64 first, 
   if (sum->low) bad = AddFloat2(count, scale, values, sum->high + at, sum->low + at);
   else bad = AddFloat1(count, scale, values, sum->high + at);
   if (PetscUnlikely(bad)) PetscCall(RaiseBadTerm(sum, j, first, count, NULL, values));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Whether the sums over ranks of these numbers below 2^62 stay below 2^62 themselves: sums of their upper 42 bits
- * cannot overflow. Collective; the same answer on all ranks. */
-static PetscErrorCode SumsFit(MPI_Comm comm, PetscMPIInt count, const uint64_t values[], PetscBool *fit)
-{
-  const int64_t range = INT64_C(1) << (HIGH_BITS - SHIFT);
-  int64_t      *upper;
-
-  PetscFunctionBeginUser;
-  *fit = PETSC_TRUE;
-  PetscCall(PetscMalloc1(count, &upper));
-  for (PetscMPIInt i = 0; i < count; ++i) upper[i] = (int64_t)values[i] >> SHIFT;
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, upper, count, MPI_INT64_T, MPI_SUM, comm));
-  for (PetscMPIInt i = 0; i < count; ++i)
-    if (upper[i] >= range || upper[i] < -range) *fit = PETSC_FALSE;
-  PetscCall(PetscFree(upper));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* work = sums over ranks of entries at .. at+count, high limbs, then low ones; one message. Its last number is the sum
- * of the ranks' largest entries: where that is below the range, no sum can have left it. */
-static PetscErrorCode ReduceEntries(CkExactSum sum, size_t at, PetscMPIInt count)
-{
-  uint64_t   *work = sum->work;
-  PetscMPIInt n = sum->limbs * count;
-  int64_t     largest = 0;
-  PetscBool   fit = PETSC_TRUE;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscArraycpy(work, sum->high + at, count));
-  if (sum->low) PetscCall(PetscArraycpy(work + count, sum->low + at, count));
-  for (PetscMPIInt i = 0; i < count; ++i) largest = PetscMax(largest, llabs((int64_t)work[i] >> SHIFT) + 1);
-  work[n] = (uint64_t)largest;
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, work, n + 1, MPI_INT64_T, MPI_SUM, sum->comm));
-  if (work[n] >= UINT64_C(1) << (HIGH_BITS - SHIFT)) PetscCall(SumsFit(sum->comm, count, sum->high + at, &fit));
-  if (!fit)
-    CkCheckAll(sum->comm, PETSC_FALSE, PETSC_ERR_ARG_OUTOFRANGE,
-               "the sum over all ranks leaves the bound %g of exact sum %" PetscInt_FMT " or a following one",
-               sum->bounds[at / (size_t)sum->n], (PetscInt)(at / (size_t)sum->n));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* The double nearest to high 2^40 + low: two parts of at most 51 bits are exact, so their sum is rounded once. */
-static inline double RoundedPair(int64_t high, int64_t low)
-{
-  const int64_t carried = high + (low >> LOW_BITS), below = INT64_C(1) << (HIGH_BITS - 51);
-  const int64_t rest = (carried & (below - 1)) << LOW_BITS | (low & ((INT64_C(1) << LOW_BITS) - 1));
-
-  return (double)(carried & ~(below - 1)) * 0x1p40 + (double)rest;
-}
-
-/* Integers to doubles, each vector with its own unit. */
-static void Convert(CkExactSum sum, size_t at, PetscMPIInt count, double out[])
-{
-  const int64_t *high = (const int64_t *)sum->work, *low = high + count;
-
-  for (PetscMPIInt first = 0, last; first < count; first = last) {
-    const size_t j = (at + (size_t)first) / (size_t)sum->n;
-    const double unit = CkExactSumUnit(sum->bounds[j], sum->limbs - 1);
-
-    last = (PetscMPIInt)PetscMin((size_t)count, (j + 1) * (size_t)sum->n - at);
-    for (PetscMPIInt i = first; i < last; ++i) {
-      out[i] = (sum->low ? RoundedPair(high[i], low[i]) : (double)high[i]) * unit;
-    }
-  }
-}
-
-PetscErrorCode CkExactSumReduce(CkExactSum sum, double out[])
-{
-  const size_t entries = (size_t)sum->n * (size_t)sum->m;
-
-  PetscFunctionBeginUser;
-  for (PetscInt j = 0; j < sum->m; ++j) Carry(sum, j); /* low limbs below 2^40: sums over 2^22 ranks fit */
-  for (size_t at = 0; at < entries; at += CK_EXACTSUM_CHUNK) {
-    const PetscMPIInt count = (PetscMPIInt)PetscMin(CK_EXACTSUM_CHUNK, entries - at);
-
-    PetscCall(ReduceEntries(sum, at, count));
-    Convert(sum, at, count, out + at);
-  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

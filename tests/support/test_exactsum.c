@@ -234,6 +234,72 @@ static void cancellation_over_ranks(void **state)
   OK(CkExactSumDestroy(&sum));
 }
 
+/* Each vector to one rank: the bits of the sums on every rank, for any part of the vectors and length. */
+static void share(int limbs, PetscInt64 n)
+{
+  int        rank, size = ranks(&rank);
+  const int  m = size + 2;
+  double    *bounds, *values, *all, *mine;
+  CkExactSum sum;
+
+  OK(PetscMalloc4(m, &bounds, n, &values, n * m, &all, n, &mine));
+  for (int j = 0; j < m; ++j) bounds[j] = 40 * (j + 1);
+  OK(CkExactSumCreate(PETSC_COMM_WORLD, n, m, bounds, limbs, &sum));
+  for (int j = 0; j < m; ++j) {
+    for (PetscInt64 i = 0; i < n; ++i) values[i] = term(rank, (int)(i + 7 * j)) * (j + 1);
+    OK(CkExactSumAdd(sum, j, 0, n, values));
+  }
+  OK(CkExactSumReduce(sum, all));
+  for (int first = 0; first < 3; ++first)
+    for (int count = 0; count <= size; ++count) {
+      PetscBool same = PETSC_TRUE;
+
+      for (PetscInt64 i = 0; i < n; ++i) mine[i] = -1;
+      OK(CkExactSumReduceShare(sum, first, count, mine));
+      for (PetscInt64 i = 0; i < n; ++i)
+        same = (PetscBool)(same && mine[i] == (rank < count ? all[(first + rank) * n + i] : -1));
+      assert_on_all_ranks(same);
+    }
+  OK(CkExactSumDestroy(&sum));
+  OK(PetscFree4(bounds, values, all, mine));
+}
+
+static void shares_are_the_sums(void **state)
+{
+  (void)state;
+  for (int limbs = 1; limbs <= 2; ++limbs) {
+    share(limbs, LENGTH);
+    share(limbs, 70001); /* pieces */
+    share(limbs, 0);
+  }
+}
+
+/* Partial sums that leave the range though the sum does not are none of the user's business; one that leaves it is. */
+static void shares_leave_the_bound(void **state)
+{
+  const double bounds[1] = {1};
+  double       out, value;
+  CkExactSum   sum;
+  int          rank, size = ranks(&rank);
+
+  (void)state;
+  OK(CkExactSumCreate(PETSC_COMM_WORLD, 1, 1, bounds, 1, &sum));
+  value = rank % 2 ? -1.9 : 1.9;
+  OK(CkExactSumAdd(sum, 0, 0, 1, &value));
+  OK(CkExactSumReduceShare(sum, 0, 1, &out));
+  if (rank == 0) assert_true(out == (size % 2 ? 1.9 : 0));
+  OK(CkExactSumReset(sum, NULL));
+  value = rank < 3 && size > 2 ? (rank == 2 ? -1.9 : 1.9) : 0; /* 1.9 + 1.9 - 1.9 */
+  OK(CkExactSumAdd(sum, 0, 0, 1, &value));
+  OK(CkExactSumReduceShare(sum, 0, 1, &out));
+  if (rank == 0) assert_true(out == (size > 2 ? 1.9 : 0));
+  OK(CkExactSumReset(sum, NULL));
+  value = -1.9;
+  OK(CkExactSumAdd(sum, 0, 0, 1, &value));
+  if (size > 1) assert_user_error(CkExactSumReduceShare(sum, 0, 1, &out));
+  OK(CkExactSumDestroy(&sum));
+}
+
 static void long_vectors_and_none(void **state)
 {
   const PetscInt64 n = 600001; /* three chunks */
@@ -294,6 +360,8 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test(held_sums_are_spoilt_by_bad_terms),
   cmocka_unit_test(overflow_is_an_error),
   cmocka_unit_test(cancellation_over_ranks),
+  cmocka_unit_test(shares_are_the_sums),
+  cmocka_unit_test(shares_leave_the_bound),
   cmocka_unit_test(long_vectors_and_none),
 };
 

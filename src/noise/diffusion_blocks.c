@@ -132,21 +132,6 @@ PetscErrorCode CkDiffusionBlocksCost(CkDiffusion D, PetscInt n, const PetscInt s
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The mean gradient, or the opposite of what the second moment adds. */
-static PetscErrorCode MakeShift(CkDiffusionBlocks b)
-{
-  const double *mean;
-
-  PetscFunctionBeginUser;
-  PetscCall(CkDiffusionGetShift(b->D, &b->shift));
-  for (PetscInt i = 0; b->shift && i < b->sizes.d; ++i) b->shift[i] = -b->shift[i];
-  if (!b->D->centred) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CkLossMeanGradient(b->D->loss, &mean));
-  PetscCall(PetscMalloc1(b->sizes.d, &b->shift));
-  PetscCall(PetscArraycpy(b->shift, mean, b->sizes.d));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode CkDiffusionBlocksCreate(CkDiffusion D, PetscInt n, const PetscInt size[], CkDiffusionBlocks *blocks)
 {
   CkDiffusionBlocks b;
@@ -168,7 +153,7 @@ PetscErrorCode CkDiffusionBlocksCreate(CkDiffusion D, PetscInt n, const PetscInt
              "Blocks of %" PetscInt_FMT " weights in all, dimension %" PetscInt_FMT, sum, b->sizes.d);
   b->samples = CkBlocksCount(&b->sizes.blocks, b->sizes.blocks.rank);
   PetscCall(CountPasses(D, &b->sizes, n, size, &passes, &b->room, &operations));
-  PetscCall(MakeShift(b));
+  PetscCall(CkDiffusionGramShift(D, &b->shift));
   PetscCall(PetscMalloc1((size_t)b->room * (size_t)b->samples * b->sizes.bytes, &b->store));
   *blocks = b;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -1,6 +1,7 @@
 #pragma once
 #include <clarkia/diffusion.h>
 #include <clarkia/error.h>
+#include <clarkia/progress.h>
 
 typedef enum { CK_GRAM_AUTO, CK_GRAM_SINGLE, CK_GRAM_DOUBLE } CkGramPrecision;
 
@@ -55,6 +56,9 @@ double CkDiffusionGramPasses(CkDiffusion D, const CkDiffusionSizes *sizes);
 /* Operations of its gradients, all ranks: each pass makes those of a range of weights. */
 PetscErrorCode CkDiffusionGramGradients(CkDiffusion D, const CkDiffusionSizes *sizes, double *operations);
 CkPrecision    CkDiffusionGramChoice(CkDiffusion D, const CkDiffusionSizes *sizes);
+/* What makes the products of gradients small: gbar, or the opposite of what the second moment adds; [d] from
+   PetscMalloc, or NULL. A pass where the mean is wanted and not known yet. */
+PetscErrorCode CkDiffusionGramShift(CkDiffusion D, double **shift);
 
 /*
   gram_checkpoint.c: K's sums over the first `done` weights, before 1/N and centring; shift [d] (or NULL) is what was
@@ -69,3 +73,27 @@ PetscErrorCode CkGramCheckpointResume(CkGramCheckpoint checkpoint, CkBlockMatrix
 PetscErrorCode CkGramCheckpointUpdate(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt done);
 PetscErrorCode CkGramCheckpointWrite(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt done);
 PetscErrorCode CkGramCheckpointDestroy(CkGramCheckpoint *checkpoint);
+
+/* gram_sweep.c: S += X X', lower triangle, of the samples of a batch; x_k = g_k - shift, products as in (G.6). */
+typedef struct {
+  CkDiffusion      D;
+  CkDiffusionSizes sizes; /* N, blocks: of the batch */
+  CkBatch          batch;
+  CkPrecision      precision; /* of the products */
+  double           memory;    /* bytes a rank that gradients and buffers may take */
+  /* Not needed for the plan: */
+  const double *shift;    /* [d] or NULL */
+  PetscBool     part;     /* of a larger sum: the sweep says nothing about itself */
+  CkProgress    progress; /* in weights, of which */
+  double        before;   /* were done before the sweep */
+} CkGramSweep;
+
+/* Bytes of gradients and buffers on the rank with most samples; passes over the batch; operations of the gradients,
+   all ranks: each pass makes those of a range of weights. */
+double         CkGramSweepMemory(const CkGramSweep *sweep);
+PetscInt       CkGramSweepRanges(const CkGramSweep *sweep);
+PetscErrorCode CkGramSweepGradients(const CkGramSweep *sweep, double *operations);
+/* S of the batch's order; goes on from the checkpoint (or NULL), and leaves early where stopped is not NULL then.
+   Collective. */
+PetscErrorCode CkGramSweepRun(const CkGramSweep *sweep, CkBlockMatrix S, CkGramCheckpoint checkpoint,
+                              const char **stopped);

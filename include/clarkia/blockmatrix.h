@@ -1,5 +1,6 @@
 #pragma once
 #include <clarkia/base.h>
+#include <clarkia/exactsum.h>
 #include <clarkia/file.h>
 
 /*
@@ -40,6 +41,16 @@ PetscErrorCode CkBlockMatrixCentre(CkBlockMatrix A);
 /* The same with P the projection that takes from each entry the mean over its group: group [n], 0 .. m-1, the same on
  * all ranks. */
 PetscErrorCode CkBlockMatrixCentreGroups(CkBlockMatrix A, PetscInt m, const PetscInt group[]);
+/* Two parts of the rows of a matrix, which are rows of a larger one that comes pair of parts by pair of parts: rows
+   0 .. cut-1 are its rows first[0].., the others its rows first[1]..; own[p]: entries that have row and column in part
+   p are taken here, not with another pair. */
+typedef struct {
+  PetscInt  cut, first[2];
+  PetscBool own[2];
+} CkRowParts;
+/* Adds the entries of each row of the symmetric matrix (lower triangle read) to the larger one's row in vector 0 of
+   `sums`, their squares in vector 1: those on this rank. Not collective; whoever reduces the sums has those of all. */
+PetscErrorCode CkBlockMatrixAddSums(CkBlockMatrix A, const CkRowParts *parts, CkExactSum sums);
 /* B [m x m] (lower triangle): B_ij = A_kl with k = index[i], l = index[j]; index [m] without repeats, the same on all
  * ranks. Collective. */
 PetscErrorCode CkBlockMatrixPart(CkBlockMatrix A, PetscInt m, const PetscInt index[], CkBlockMatrix *B);

@@ -59,6 +59,21 @@ PetscErrorCode CkDiffusionGramTakesMean(CkDiffusion D, PetscBool *mean);
 /* What the products of CkDiffusionGram() are in: a function of N, d, the engine and -noise_gram_precision. */
 PetscErrorCode CkDiffusionGetGramPrecision(CkDiffusion D, CkPrecision *precision);
 PetscErrorCode CkDiffusionGetCheckpoint(CkDiffusion D, const char **file); /* "": none; borrowed */
+/*
+  |D|_F^2 = |K|_F^2, exactly but for rounding: the entries of K, as CkDiffusionGram() has them but with gbar subtracted
+  (a pass where it is not known), pair by pair of panels of samples, so that no matrix is larger than half of
+  -noise_memory; docs/theory.md, eq. (G.9). Errors: too large for the memory limit, as above.
+*/
+PetscErrorCode CkDiffusionFrobenius(CkDiffusion D, double *square);
+/* What it takes without the norms of the point. Not collective; the engine's loaded tile is lost. */
+typedef struct {
+  PetscInt panels;    /* 1: all of K at once */
+  double   bytes;     /* of a rank */
+  double   passes;    /* over the data */
+  double   gradients; /* their floating-point operations, all ranks; 0 for landscapes */
+  double   products;  /* likewise */
+} CkFrobeniusCost;
+PetscErrorCode CkDiffusionFrobeniusCost(CkDiffusion D, CkFrobeniusCost *cost);
 /* Eigenvectors of D from those of K: v = Gc'u / sqrt(N lambda); U [m x N] one vector a row, lambda [m] > 0 (user error
  * where not), one pass for all m (in groups as above). */
 PetscErrorCode CkDiffusionGramVectors(CkDiffusion D, PetscInt m, const double U[], const double lambda[], Vec V[]);

@@ -27,7 +27,8 @@ typedef enum {
 #define CK_RANK_UNKNOWN (-1)
 
 /* Theory: docs/theory.md, section "Statistics of the spectrum". Implicit zeros count in everything "over d". What needs
-   all non-zero eigenvalues is NaN where complete is false. */
+   all non-zero eigenvalues is NaN where complete is false; -spectrum_frobenius exact makes frobenius, std and
+   participation_ratio known all the same. */
 typedef struct {
   PetscInt  n; /* eigenvalues computed */
   PetscInt  dimension, samples;
@@ -51,6 +52,10 @@ typedef struct {
  * seconds and sweeps are set to 0. PETSC_ERR_ARG_WRONG: not finite or not descending. Not collective. */
 PetscErrorCode CkSpectrumComputeStatistics(PetscInt n, const double values[], PetscInt dimension, PetscInt samples,
                                            PetscInt bound, double trace, CkSpectrumStatistics *statistics);
+
+/* What |D|_F^2 alone gives beside the trace, where not all eigenvalues are known: frobenius, std, participation_ratio.
+ * Not collective. */
+void CkSpectrumStatisticsSetSquare(CkSpectrumStatistics *statistics, double square);
 
 #define CK_DENSITY_RANKS 4
 /*
@@ -100,9 +105,9 @@ typedef struct {
 PetscErrorCode CkSpectrumCheckKeys(MPI_Comm comm, CkSpectrumMethod method, PetscBool asked);
 
 PetscErrorCode CkSpectrumCreate(CkDiffusion D, CkSpectrum *spectrum); /* D is borrowed */
-/* -spectrum_method, _solver, _nev, _vectors, _residuals, _check, _partial; for krylov _krylov, _keep, _start,
-   _checkpoint, _checkpoint_interval, -max_seconds and -eps_* (SLEPc); for density _probes, _steps, _width, _krylov,
-   _keep */
+/* -spectrum_method, _solver, _nev, _vectors, _residuals, _check, _partial; for krylov _krylov, _keep, _frobenius,
+   _start, _checkpoint, _checkpoint_interval, -max_seconds and -eps_* (SLEPc); for density _probes, _steps, _width,
+   _krylov, _keep, _frobenius */
 PetscErrorCode CkSpectrumSetFromOptions(CkSpectrum spectrum);
 PetscErrorCode CkSpectrumSetMethod(CkSpectrum spectrum, CkSpectrumMethod method);
 /* Eigenvectors to compute: the k leading ones, or CK_SPECTRUM_ALL. */

@@ -73,6 +73,21 @@ void CkSpectrumCheckTrace(CkSpectrumChecks *checks, PetscInt n, const double val
   }
 }
 
+void CkSpectrumCheckSquare(CkSpectrumChecks *checks, PetscInt n, const double values[], PetscBool complete,
+                           double square, double bound)
+{
+  const double unit = values[0] * values[0];
+  double       squares = 0;
+
+  for (PetscInt i = 0; i < n; ++i) squares += values[i] * values[i];
+  if (complete) {
+    CkSpectrumCheckAdd(checks, "sum of squares = |D|_F^2", Relative(squares - square, unit), bound);
+  } else {
+    CkSpectrumCheckAdd(checks, "sum of squares of leading eigenvalues <= |D|_F^2",
+                       Relative(PetscMax(0., squares - square), unit), bound);
+  }
+}
+
 /* The first of the n descending values from `start` on that is x up to `tolerance`; else the nearest one. */
 static PetscInt Nearest(PetscInt start, PetscInt n, const double values[], double x, double tolerance)
 {

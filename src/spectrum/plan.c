@@ -39,7 +39,7 @@ PetscErrorCode CkSpectrumSetDataMemory(CkSpectrum s, double bytes_per_rank)
 
 double CkSpectrumTotalMemory(CkSpectrum s, const CkSpectrumEstimate *e)
 {
-  return s->fixed + e->matrix + e->work + e->vectors + e->stream - e->apart;
+  return s->fixed + PetscMax(e->norm, e->matrix + e->work + e->vectors + e->stream - e->apart);
 }
 
 static const double SAMPLE_BYTES = 2 * sizeof(double); /* of each sample on every rank: its squared norms */
@@ -67,6 +67,14 @@ double CkSpectrumProductNoise(CkSpectrum s)
   return s->method == CK_SPECTRUM_GRAM ? CkProductNoise(s->products, s->trace) : 0;
 }
 
+double CkSpectrumSquareBound(CkSpectrum s, double accuracy)
+{
+  const double largest = s->values[0] > 0 ? s->values[0] : 1;
+
+  return 2 * accuracy * s->trace / largest +
+         2 * sqrt(s->square) / largest * CkProductNoise(s->products, s->trace) / largest;
+}
+
 /* ELPA gives values only. */
 static PetscErrorCode ChooseSolver(CkSpectrum s)
 {
@@ -75,6 +83,22 @@ static PetscErrorCode ChooseSolver(CkSpectrum s)
   CkCheckAll(s->comm, s->solver == CK_SOLVER_SCALAPACK || s->wanted == 0, PETSC_ERR_SUP,
              "-spectrum_solver elpa computes eigenvalues only, but eigenvectors are asked for: take -spectrum_solver "
              "scalapack, or -spectrum_vectors 0");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Adds |D|_F, where it is asked for; gbar is known by then. */
+static PetscErrorCode EstimateFrobenius(CkSpectrum s, CkSpectrumMethod method, CkSpectrumEstimate *e)
+{
+  CkFrobeniusCost cost;
+
+  PetscFunctionBeginUser;
+  if (!s->frobenius || !CkSpectrumRouteFind(method)->solver) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkDiffusionFrobeniusCost(s->D, &cost));
+  e->norm = cost.bytes;
+  e->panels = cost.panels;
+  e->passes += cost.passes;
+  e->gradient += cost.gradients;
+  e->assembly += cost.products;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -92,6 +116,7 @@ static PetscErrorCode Estimate(CkSpectrum s, CkSpectrumMethod method, CkSpectrum
     *e = (CkSpectrumEstimate){0};
     PetscCall(CkSpectrumRouteFind(method)->estimate(s, e));
     PetscCall(CkGroupsEstimate(s, e));
+    PetscCall(EstimateFrobenius(s, method, e));
     if (s->series > 1)
       e->vectors +=
         sizeof(double) * (double)s->series * CkSpectrumVectorCount(s, e->values) * ceil((double)s->d / size);
@@ -196,6 +221,11 @@ static PetscErrorCode PrintCosts(CkSpectrum s, CkTable table, const CkSpectrumEs
   PetscCall(BytesRow(table, CkSpectrumMatrixFree(s) ? "  Krylov basis" : "  matrix", e->matrix, ""));
   PetscCall(BytesRow(table, "  eigensolver", e->work, e->apart > 0 ? "before or after the passes" : ""));
   PetscCall(BytesRow(table, "  vectors", e->vectors, "kept, or for the residuals"));
+  if (e->norm > 0) {
+    PetscCall(PetscSNPrintf(note, sizeof(note), "before the others; Gram matrix in %" PetscInt_FMT " pieces",
+                            PetscMax(1, e->panels * (e->panels - 1) / 2)));
+    PetscCall(BytesRow(table, "  norm |D|_F", e->norm, note));
+  }
   PetscCall(CkTableRow(table, "eigenvalues", CkSpectrumValuesNote(s, e->values), "%" PetscInt_FMT, e->values));
   PetscCall(CkTableRow(table, "passes over the data", "", "%s%.4g", least, e->passes));
   PetscCall(CkTableRow(table, "operations", "all ranks", "%s%.3g", least, e->gradient + e->assembly + e->solve));
@@ -246,6 +276,9 @@ static const char *MemoryRemedy(CkSpectrum s)
   if (s->fixed - samples > half)
     return "the network's tile of samples takes most of it: lower -engine_tile, use fewer ranks on a node, or raise "
            "-memory_limit";
+  if (s->estimate.norm > half)
+    return "the norm of D takes most of it: lower -noise_memory, which makes the pieces of its Gram matrix smaller, "
+           "leave -spectrum_frobenius out, or raise -memory_limit";
   if (s->method == CK_SPECTRUM_KRYLOV)
     return "use more ranks on more nodes, lower -spectrum_nev, or raise -memory_limit";
   if (s->method == CK_SPECTRUM_DENSITY)
@@ -261,6 +294,7 @@ static const struct {
                      {"-spectrum_partial", "krylov"},
                      {"-spectrum_krylov", "krylov or density"},
                      {"-spectrum_keep", "krylov or density"},
+                     {"-spectrum_frobenius", "krylov or density"},
                      {"-spectrum_solver", "dense or gram"},
                      {"-spectrum_residuals", "dense or gram"},
                      {"-noise_gram_precision", "gram"},
@@ -271,12 +305,14 @@ static const struct {
 PetscErrorCode CkSpectrumCheckKeys(MPI_Comm comm, CkSpectrumMethod method, PetscBool asked)
 {
   const char *name = CkSpectrumMethodName(method);
-  char        kind[16];
+  char        kind[16], norm[16];
   PetscBool   blocks;
 
   PetscFunctionBeginUser;
   PetscCall(CkOptionsGetString("noise_group", kind, sizeof(kind), NULL));
+  PetscCall(CkOptionsGetString("spectrum_frobenius", norm, sizeof(norm), NULL));
   blocks = (PetscBool)(strcmp(kind, "layer") == 0 || strcmp(kind, "tensor") == 0); /* which may be Gram matrices */
+  blocks = (PetscBool)(blocks || (strcmp(norm, "exact") == 0 && strstr("krylov density", name)));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(ck_route_keys); ++i) {
     const char     *key = ck_route_keys[i].key, *methods = ck_route_keys[i].methods;
     const PetscBool never = (PetscBool)(strcmp(methods, "density") == 0); /* auto does not take it */

@@ -55,7 +55,7 @@ static PetscErrorCode ProblemRows(CkSpectrum s, CkTable table)
 
 static PetscErrorCode CostRows(CkSpectrum s, CkTable table)
 {
-  static const char *const names[] = {"trace", "assembly", "eigenvalues", "checks", "vectors", "parts"};
+  static const char *const names[] = {"trace", "norm", "assembly", "eigenvalues", "checks", "vectors", "parts"};
   char                     total[32], one[32], note[192] = "", passes[192] = "";
   size_t                   used = 0, length = 0;
   double                   memory;
@@ -125,6 +125,27 @@ const char *CkSpectrumValuesNote(CkSpectrum s, PetscInt n)
   return n < s->N ? "all that can be non-zero, N - 1" : "all that can be non-zero, N";
 }
 
+/* What the eigenvalues tell together; without all of them as much as the trace and the norm do. */
+static PetscErrorCode MomentRows(const CkSpectrumStatistics *t, CkTable table)
+{
+  PetscFunctionBeginUser;
+  if (t->complete)
+    PetscCall(CkTableRow(table, "clipped mean +- std", "eigenvalues raised to the float32 threshold", "%.4g +- %.4g",
+                         t->clipped_mean, t->clipped_std));
+  if (isnan(t->std)) {
+    PetscCall(CkTableRow(table, "mean", "trace / d", "%.4g", t->mean));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(CkTableRow(table, "mean +- std", "over all d, zeros included", "%.4g +- %.4g", t->mean, t->std));
+  PetscCall(CkTableRow(table, "participation ratio", "(sum lambda)^2 / sum lambda^2", "%.6g", t->participation_ratio));
+  if (t->complete)
+    PetscCall(
+      CkTableRow(table, "score",
+                 (double)t->dimension * FLT_EPSILON > 0.01 ? "rank_gram32/d + variance" : "rank_float32/d + variance",
+                 "%.6g", t->score));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode StatisticsRows(CkSpectrum s, CkTable table)
 {
   const CkSpectrumStatistics *t = &s->statistics;
@@ -135,23 +156,15 @@ static PetscErrorCode StatisticsRows(CkSpectrum s, CkTable table)
                        s->method == CK_SPECTRUM_GRAM ? "from squared norms, in a pass after the matrix"
                                                      : "from squared norms, in a pass of its own",
                        "%.8g", t->trace));
+  if (!isnan(t->frobenius))
+    PetscCall(CkTableRow(table, "norm |D|_F",
+                         t->complete ? "from the eigenvalues" : "from the Gram matrix (-spectrum_frobenius exact)",
+                         "%.8g", t->frobenius));
   PetscCall(CkTableRow(table, "lambda_max", "", "%.8g", t->lambda_max));
   if (CkSpectrumRouteFind(s->method)->ranks) PetscCall(CkSpectrumRouteFind(s->method)->ranks(s, table));
   else PetscCall(CountedRankRows(s, table));
   PetscCall(CkTableRow(table, "stable rank", "trace / lambda_max", "%.6g", t->stable_rank));
-  if (t->complete) {
-    PetscCall(CkTableRow(table, "clipped mean +- std", "eigenvalues raised to the float32 threshold", "%.4g +- %.4g",
-                         t->clipped_mean, t->clipped_std));
-    PetscCall(CkTableRow(table, "mean +- std", "over all d, zeros included", "%.4g +- %.4g", t->mean, t->std));
-    PetscCall(
-      CkTableRow(table, "participation ratio", "(sum lambda)^2 / sum lambda^2", "%.6g", t->participation_ratio));
-    PetscCall(
-      CkTableRow(table, "score",
-                 (double)t->dimension * FLT_EPSILON > 0.01 ? "rank_gram32/d + variance" : "rank_float32/d + variance",
-                 "%.6g", t->score));
-  } else {
-    PetscCall(CkTableRow(table, "mean", "trace / d", "%.4g", t->mean));
-  }
+  PetscCall(MomentRows(t, table));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

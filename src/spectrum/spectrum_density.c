@@ -173,6 +173,11 @@ static void Check(CkSpectrum s, const CkLanczosRule *rule)
   CkSpectrumCheckAdd(&s->checks, "trace by the probes = trace of D, 6 standard errors",
                      (s->density.trace - s->trace) / unit,
                      CkDensityTraceBound(rule->n, rule->probes, s->trace, most) / unit + s->precision);
+  if (!isnan(s->square))
+    CkSpectrumCheckAdd(&s->checks, "trace of D^2 by the probes = |D|_F^2, 6 standard errors",
+                       PetscAbsReal(s->density.square - s->square) / (unit * unit),
+                       CkDensityTraceBound(rule->n, rule->probes, s->square, most * most) / (unit * unit) +
+                         CkSpectrumSquareBound(s, noise) * PetscSqr(largest / unit));
   CkSpectrumCheckAdd(&s->checks, "second moments by quadrature = |D z|^2", moment, noise);
   CkSpectrumCheckAdd(&s->checks, "no node below zero", least, noise);
   CkSpectrumCheckTrace(&s->checks, 1, s->values, (PetscBool)(CkSpectrumMaximalRank(s) <= 1), s->trace, s->scale,
@@ -214,6 +219,7 @@ static PetscErrorCode RankRows(CkSpectrum s, CkTable table)
   static const char *const formulas[] = {"lambda_max d eps32", "lambda_max d eps64", "lambda_max min(d,N) eps32",
                                          "lambda_max / 1000"};
   const CkSpectrumDensity *f = &s->density;
+  char                     against[96];
 
   PetscFunctionBeginUser;
   for (int i = 0; i < CK_DENSITY_RANKS; ++i) {
@@ -226,7 +232,11 @@ static PetscErrorCode RankRows(CkSpectrum s, CkTable table)
     PetscCall(CkTableRow(table, rank_names[i], note, "%.4g +- %.2g", f->rank[i], f->rank_error[i]));
   }
   PetscCall(CkTableRow(table, "trace by the probes", "", "%.6g +- %.2g", f->trace, f->trace_error));
-  PetscCall(CkTableRow(table, "trace of D^2", "by the probes", "%.6g +- %.2g", f->square, f->square_error));
+  if (isnan(s->square)) PetscCall(PetscSNPrintf(against, sizeof(against), "by the probes"));
+  else
+    PetscCall(PetscSNPrintf(against, sizeof(against), "by the probes, %.2g standard errors from |D|_F^2 = %.8g",
+                            (f->square - s->square) / (f->square_error > 0 ? f->square_error : 1), s->square));
+  PetscCall(CkTableRow(table, "trace of D^2", against, "%.6g +- %.2g", f->square, f->square_error));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -139,6 +139,9 @@ static PetscErrorCode Check(CkSpectrum s, double tolerance, Vec V[])
   PetscCall(CkSpectrumResiduals(s, s->n, V, s->values, s->values[0], s->residual));
   CkSpectrumCheckTrace(&s->checks, s->n, s->values, (PetscBool)(s->n >= CkSpectrumMaximalRank(s)), s->trace, s->scale,
                        s->precision + tolerance);
+  if (!isnan(s->square))
+    CkSpectrumCheckSquare(&s->checks, s->n, s->values, (PetscBool)(s->n >= CkSpectrumMaximalRank(s)), s->square,
+                          CkSpectrumSquareBound(s, CkSpectrumResidualBound(s) + tolerance));
   CkSpectrumCheckResiduals(&s->checks, s->n, s->residual, CkSpectrumResidualBound(s) + tolerance);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

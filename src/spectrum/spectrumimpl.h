@@ -26,6 +26,8 @@ typedef struct {
   double    vectors; /* eigenvectors of D that are kept, or the leading ones of the residual check */
   double    stream;  /* passes over the data: stored gradients, accumulators, tiles */
   double    apart;   /* of work and stream: never there at the same time */
+  double    norm;    /* before all this: |D|_F */
+  PetscInt  panels;  /* of samples, likewise */
   double    passes;
   PetscBool at_least; /* passes and operations are a lower bound: the number of iterations is not known before */
   double    gradient, assembly, solve;
@@ -45,6 +47,7 @@ extern const CkSpectrumRoute ck_spectrum_dense, ck_spectrum_gram, ck_spectrum_kr
 
 typedef enum {
   CK_PHASE_TRACE,
+  CK_PHASE_FROBENIUS,
   CK_PHASE_ASSEMBLE,
   CK_PHASE_SOLVE,
   CK_PHASE_CHECK,
@@ -102,6 +105,7 @@ struct _p_CkSpectrum {
   PetscInt         wanted;    /* eigenvectors wanted, or CK_SPECTRUM_ALL */
   PetscInt         residuals; /* leading pairs with a residual in a run without eigenvectors */
   PetscBool        check, partial;
+  PetscBool        frobenius; /* |D|_F is wanted of the routes without a matrix */
   double           precision; /* relative accuracy of the gradients: bound of all comparisons with the data */
   CkPrecision      products;  /* of the Gram matrix */
   char             weights[256], samples[256];
@@ -127,6 +131,7 @@ struct _p_CkSpectrum {
   PetscInt             n, nvectors;
   double              *values, *residual; /* [n] */
   Vec                 *vectors;           /* [nvectors] */
+  double               square;            /* |D|_F^2 by its own computation; NaN: none */
   double               trace, scale;      /* scale: what the rounding errors of the trace are relative to */
   PetscBool            traced;            /* they are independent; gram, before: those of the matrix */
   CkSpectrumChecks     checks;
@@ -158,6 +163,9 @@ PetscInt CkSpectrumMaximalRank(CkSpectrum s);
 double CkSpectrumProductNoise(CkSpectrum s);
 /* The same for a matrix of that trace. */
 double CkProductNoise(CkPrecision products, double trace);
+/* What errors of eigenvalues, `accuracy` in units of lambda_max, and those of products make of the difference between
+   a sum of their squares and |D|_F^2, over lambda_max^2. Needs values, trace and square. */
+double CkSpectrumSquareBound(CkSpectrum s, double accuracy);
 /* Bytes per rank of a route, with what every route needs. */
 double CkSpectrumTotalMemory(CkSpectrum s, const CkSpectrumEstimate *e);
 /* Floating-point operations of one gradient, its row, and one column of a product with D; 0 for landscapes. */
@@ -276,6 +284,9 @@ void CkSpectrumCheckValues(CkSpectrumChecks *checks, PetscInt n, const double va
 /* Sum of n eigenvalues against the independent trace. */
 void CkSpectrumCheckTrace(CkSpectrumChecks *checks, PetscInt n, const double values[], PetscBool complete, double trace,
                           double scale, double precision);
+/* Sum of the squares of n eigenvalues against |D|_F^2 of another computation. */
+void CkSpectrumCheckSquare(CkSpectrumChecks *checks, PetscInt n, const double values[], PetscBool complete,
+                           double square, double bound);
 /* m eigenvalues of another solver: each must be among the n values, in order. index [m]: which it is. */
 void CkSpectrumCheckLeading(CkSpectrumChecks *checks, PetscInt m, const double leading[], PetscInt n,
                             const double values[], PetscInt index[]);

@@ -55,6 +55,15 @@ static void SetComplete(CkSpectrumStatistics *s, const double values[])
   s->score = (double)rank / (double)s->dimension + s->std * s->std;
 }
 
+void CkSpectrumStatisticsSetSquare(CkSpectrumStatistics *s, double square)
+{
+  const double mean = s->trace / (double)s->dimension;
+
+  s->frobenius = sqrt(square);
+  s->std = sqrt(PetscMax(0, square / (double)s->dimension - mean * mean));
+  s->participation_ratio = square > 0 ? s->trace * s->trace / square : 0;
+}
+
 PetscErrorCode CkSpectrumComputeStatistics(PetscInt n, const double values[], PetscInt dimension, PetscInt samples,
                                            PetscInt bound, double trace, CkSpectrumStatistics *s)
 {

@@ -80,6 +80,8 @@ grep -q "EPSSetType() at" err || stop "no trace though asked for"
 # Keys without effect
 fails "-spectrum_nev has no effect with -spectrum_method gram" "${krylov[@]}" -spectrum_method gram
 fails "-spectrum_solver has no effect with -spectrum_method krylov" "${krylov[@]}" -spectrum_solver elpa
+fails "-spectrum_frobenius has no effect with -spectrum_method gram" spectrum "${data[@]}" "${net[@]}" \
+  -spectrum_method gram -spectrum_frobenius exact
 fails "-dynamics_steps has no effect" "${train[@]}" -dynamics_steps 3 -output a.h5
 passes "warning: -spectrum_nev has no effect, as the method is gram" spectrum "${data[@]}" "${net[@]}" -spectrum_nev 3
 run spectrum "${data[@]}" "${net[@]}" -log_vew >out 2>err || stop "a misspelt key of PETSc ends the run"

@@ -56,14 +56,15 @@ static void CheckProducts(CkLoss loss[2], CkDiffusion D[2])
 
 static void CheckNumbers(CkDiffusion D[2])
 {
-  double   trace[2], traces[2][32];
+  double   trace[2], square[2], traces[2][32];
   PetscInt n[2];
 
   for (int i = 0; i < 2; ++i) {
     OK(CkDiffusionTrace(D[i], &trace[i]));
+    OK(CkDiffusionFrobenius(D[i], &square[i]));
     OK(CkDiffusionLayerTraces(D[i], &n[i], traces[i]));
   }
-  assert_on_all_ranks(trace[0] == trace[1] && n[0] == n[1]);
+  assert_on_all_ranks(trace[0] == trace[1] && square[0] == square[1] && n[0] == n[1]);
   assert_same("layer traces", (size_t)n[0], traces[0], traces[1]);
 }
 
@@ -145,6 +146,39 @@ static void single_products_have_the_same_bits(void **state)
   OK(PetscOptionsClearValue(NULL, "-noise_memory"));
 }
 
+/* |D|_F^2 by the whole Gram matrix and by pieces of it. */
+static void pieces_of_the_norm_have_the_same_bits(void **state)
+{
+  static const char *const memory[] = {"2", "3e-5", "1e-6"};
+  const TestLossKind       wide = {"wide", PETSC_TRUE, NULL, {0, 0, 0}, CK_HEAD_MSE, NULL, BuildWide};
+  const TestLossKind      *kinds[] = {&wide, &test_losses[TEST_LOSSES - 1], &test_losses[TEST_LOSSES - 2]};
+
+  (void)state;
+  for (int k = 0; k < 3; ++k) {
+    double   square[3];
+    PetscInt panels = 0;
+
+    for (int i = 0; i < 3; ++i) {
+      TestLoss        t;
+      CkDiffusion     D;
+      CkFrobeniusCost cost;
+
+      SetTestOption("-noise_memory", memory[i]);
+      t = NewTestLoss(PETSC_COMM_WORLD, kinds[k], N);
+      OK(CkDiffusionCreate(t.loss, &D));
+      OK(CkDiffusionSetFromOptions(D));
+      OK(CkDiffusionFrobeniusCost(D, &cost));
+      assert_on_all_ranks(cost.panels > panels);
+      panels = cost.panels;
+      OK(CkDiffusionFrobenius(D, &square[i]));
+      OK(CkDiffusionDestroy(&D));
+      FreeTestLoss(&t);
+    }
+    assert_on_all_ranks(square[0] > 0 && square[1] == square[0] && square[2] == square[0]);
+  }
+  OK(PetscOptionsClearValue(NULL, "-noise_memory"));
+}
+
 /* Second moment with weight decay; little memory, so that groups and ranges differ from rank count to rank count. */
 static void the_second_moment_has_the_same_bits(void **state)
 {
@@ -161,6 +195,6 @@ static void the_second_moment_has_the_same_bits(void **state)
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(a_large_matrix_has_the_same_bits),    cmocka_unit_test(the_covariance_has_the_same_bits),
   cmocka_unit_test(deep_nets_have_the_same_bits),        cmocka_unit_test(single_products_have_the_same_bits),
-  cmocka_unit_test(the_second_moment_has_the_same_bits),
+  cmocka_unit_test(the_second_moment_has_the_same_bits), cmocka_unit_test(pieces_of_the_norm_have_the_same_bits),
 };
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

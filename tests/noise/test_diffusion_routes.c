@@ -76,6 +76,23 @@ static void CheckAssembled(const Problem *p)
   OK(PetscFree(dense));
 }
 
+/* |D|_F^2, with the passes that were announced. */
+static PetscInt CheckFrobenius(const Problem *p)
+{
+  CkFrobeniusCost cost;
+  double          square, expected = 0, before, after;
+
+  for (PetscInt i = 0; i < p->d * p->d; ++i) expected += p->expected[i] * p->expected[i];
+  OK(CkDiffusionTrace(p->D, &square)); /* the norms */
+  OK(CkDiffusionFrobeniusCost(p->D, &cost));
+  OK(CkLossGetPasses(p->t.loss, &before));
+  OK(CkDiffusionFrobenius(p->D, &square));
+  OK(CkLossGetPasses(p->t.loss, &after));
+  assert_close(square, expected, 2 * p->tolerance, expected);
+  assert_close(after - before, cost.passes, 1e-12, after);
+  return cost.panels;
+}
+
 static void CheckVectors(const Problem *p)
 {
   enum { m = 5 };
@@ -226,6 +243,7 @@ static void CheckAll(const TestLossKind *kind, PetscInt N, PetscBool centred)
   Problem p = NewProblem(kind, N, centred);
 
   CheckAssembled(&p);
+  CheckFrobenius(&p);
   CheckVectors(&p);
   CheckMat(&p);
   if (N > 2) CheckGramVectors(&p);
@@ -269,6 +287,31 @@ static void little_memory_means_more_passes(void **state)
   assert_close(after - before, passes, 1e-12, before);
   assert_on_all_ranks(passes == 5); /* ranges of 256 weights, 1100 weights */
   FreeProblem(&p);
+  OK(PetscOptionsClearValue(NULL, "-noise_memory"));
+}
+
+/* Sum blocks of 8: 45 samples are 6 of them, 30 are 4, each a panel. */
+static void the_norm_in_pieces(void **state)
+{
+  (void)state;
+  SetTestOption("-noise_memory", "1e-6");
+  for (size_t i = 0; i < TEST_LOSSES; ++i) {
+    for (int centred = 0; centred < 2; ++centred) {
+      Problem p = NewProblem(&test_losses[i], 45, (PetscBool)centred);
+
+      assert_on_all_ranks(CheckFrobenius(&p) == 6);
+      FreeProblem(&p);
+    }
+  }
+  SetTestOption("-noise_gram_precision", "single");
+  for (int centred = 0; centred < 2; ++centred) {
+    Problem p = NewProblem(&wide, 30, (PetscBool)centred);
+
+    p.tolerance = 1e-6; /* (G.8), some way above what is seen */
+    assert_on_all_ranks(CheckFrobenius(&p) == 4);
+    FreeProblem(&p);
+  }
+  OK(PetscOptionsClearValue(NULL, "-noise_gram_precision"));
   OK(PetscOptionsClearValue(NULL, "-noise_memory"));
 }
 
@@ -348,8 +391,12 @@ static void weight_decay_cancels(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-  cmocka_unit_test(the_covariance_by_all_routes),    cmocka_unit_test(the_second_moment_by_all_routes),
-  cmocka_unit_test(little_memory_means_more_passes), cmocka_unit_test(many_samples_and_many_weights),
-  cmocka_unit_test(layer_traces_follow_the_table),   cmocka_unit_test(weight_decay_cancels),
+  cmocka_unit_test(the_covariance_by_all_routes),
+  cmocka_unit_test(the_second_moment_by_all_routes),
+  cmocka_unit_test(little_memory_means_more_passes),
+  cmocka_unit_test(many_samples_and_many_weights),
+  cmocka_unit_test(layer_traces_follow_the_table),
+  cmocka_unit_test(weight_decay_cancels),
+  cmocka_unit_test(the_norm_in_pieces),
 };
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

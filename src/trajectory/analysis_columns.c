@@ -80,20 +80,21 @@ double CkAnalysisSweepMemory(CkAnalysis a)
          8. * (double)a->nlags * CK_ANALYSIS_BINS + 16. * (double)a->info.snapshots;
 }
 
-/* Means of the halves of a series by Student's t from block means. */
+/* Means of the halves of a series that moves by Student's t from block means; in its own unit, as squares are taken. */
 static void AddDrift(Sweep *s, double terms[])
 {
   const PetscInt n = s->a->n, blocks = CK_ANALYSIS_BLOCKS;
+  const double   unit = CkSeriesUnit(n, s->x);
   double         mean[CK_ANALYSIS_BLOCKS] = {0}, half[2] = {0, 0}, within = 0, variance = 0, difference;
 
   for (PetscInt b = 0; b < blocks; ++b) {
     const PetscInt first = (PetscInt)((PetscInt64)n * b / blocks), last = (PetscInt)((PetscInt64)n * (b + 1) / blocks);
 
-    for (PetscInt t = first; t < last; ++t) mean[b] += (s->x[t] - s->x[0]) / (double)(last - first);
+    for (PetscInt t = first; t < last; ++t) mean[b] += (s->x[t] - s->x[0]) / unit / (double)(last - first);
     half[2 * b / blocks] += mean[b] / (blocks / 2.);
   }
   for (PetscInt b = 0; b < blocks; ++b) within += pow(mean[b] - half[2 * b / blocks], 2) / (blocks - 2);
-  for (PetscInt t = 0; t < n; ++t) variance += pow(s->x[t] - s->x[0] - (half[0] + half[1]) / 2, 2) / (double)n;
+  for (PetscInt t = 0; t < n; ++t) variance += pow((s->x[t] - s->x[0]) / unit - (half[0] + half[1]) / 2, 2) / (double)n;
   difference = half[1] - half[0];
   terms[s->at.drift] += fabs(difference) / sqrt(variance);
   terms[s->at.drifting] += CkStudentTail(difference / sqrt(within * 4. / blocks), blocks - 2) < 0.01;

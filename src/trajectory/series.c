@@ -91,15 +91,28 @@ PetscErrorCode CkSeriesIncrementSpectrum(CkSeries s, const double x[], double am
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* values[h] = padded sum_t (x_t - m)(x_{t+h} - m), h = 0 .. n-1 (Wiener and Khinchin; padding keeps ends apart). */
+double CkSeriesUnit(PetscInt n, const double x[])
+{
+  double largest = 0;
+  int    exponent;
+
+  for (PetscInt t = 1; t < n; ++t) largest = fmax(largest, fabs(x[t] - x[0]));
+  if (largest == 0) return 0;
+  (void)frexp(largest, &exponent);
+  return ldexp(1, exponent - 1);
+}
+
+/* values[h] = padded sum_t (x_t - m)(x_{t+h} - m), h = 0 .. n-1 (Wiener and Khinchin; padding keeps ends apart), in the
+   square of the series' own unit: that of a weight which decays to 1e-200 would be 0. */
 static void Correlate(CkSeries s, const double x[])
 {
-  long double sum = 0;
-  double      mean;
+  const double unit = CkSeriesUnit(s->n, x);
+  long double  sum = 0;
+  double       mean;
 
   for (PetscInt t = 0; t < s->n; ++t) sum += x[t];
   mean = (double)(sum / s->n);
-  for (PetscInt t = 0; t < s->n; ++t) s->values[t] = x[t] - mean;
+  for (PetscInt t = 0; t < s->n; ++t) s->values[t] = (x[t] - mean) / unit;
   for (PetscInt t = s->n; t < s->padded; ++t) s->values[t] = 0;
   fftw_execute(s->forward);
   for (PetscInt k = 0; k <= s->padded / 2; ++k) s->half[k] *= conj(s->half[k]);

@@ -93,6 +93,16 @@ class Trajectory(unittest.TestCase):
             np.testing.assert_allclose(file["gradient_norm_average"][-1], (keep * norm).sum() / keep.sum(), rtol=1e-12)
             self.assertEqual(int(file.attrs["series_constant"]), 2)
 
+    def test_weights_that_decay_to_nothing_leave_no_gap(self):
+        """Weight decay takes weights without gradient to numbers whose squares are zero."""
+        self.weights[:, :, 5] = 1e-170 * 0.9 ** np.arange(301)[:, None]
+        result = self.run_clarkia("-trajectory", self.write("run.h5"), "-output", "out.h5")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertNotRegex(result.stdout, "inf|nan")
+        with h5py.File(self.path("out.h5"), "r") as file:
+            for key in ("mean", "std", "quantiles"):
+                self.assertTrue(np.all(np.isfinite(file["autocorrelation"][key])), key)
+
     def test_dry_run_writes_nothing(self):
         result = self.run_clarkia("-trajectory", self.write("run.h5"), "-dry_run", "-output", "out.h5")
         self.assertEqual(result.returncode, 0, result.stderr)

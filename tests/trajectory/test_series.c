@@ -108,6 +108,35 @@ static void white_positions(void **state)
   OK(CkSeriesDestroy(&series));
 }
 
+/* Squares of these numbers are below and above all that a double holds; powers of two change no bit. */
+static void any_unit(void **state)
+{
+  enum { n = 50 };
+  static const int powers[] = {-700, 700};
+  const CkRandom   stream = {13, CK_RANDOM_NOISE, 0, 0};
+  double           x[n], scaled[n], r[n], same[n], tau, again;
+  PetscInt         lags[n];
+  PetscBool        constant;
+  CkSeries         series;
+
+  (void)state;
+  CkRandomNormals(&stream, 0, n, x);
+  for (PetscInt t = 0; t < n; ++t) lags[t] = t;
+  OK(CkSeriesCreate(n, &series));
+  OK(CkSeriesAutocorrelation(series, x, n, lags, r, &constant));
+  OK(CkSeriesCorrelationTime(series, x, &tau));
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(powers); ++i) {
+    for (PetscInt t = 0; t < n; ++t) scaled[t] = ldexp(x[t], powers[i]);
+    OK(CkSeriesAutocorrelation(series, scaled, n, lags, same, &constant));
+    OK(CkSeriesCorrelationTime(series, scaled, &again));
+    assert_false(constant);
+    assert_memory_equal(r, same, sizeof(r));
+    assert_true(tau == again);
+    assert_true(CkSeriesUnit(n, scaled) == ldexp(CkSeriesUnit(n, x), powers[i]));
+  }
+  OK(CkSeriesDestroy(&series));
+}
+
 /* AR(1) with coefficient a: r(h) = a^h, correlation time (1 + a)/(1 - a); 20 runs leave an error of tau sqrt(2 (2M + 1)
    / (20 n)), M = 5 tau the window (Sokal 1997). */
 static void correlation_time(void **state)
@@ -133,6 +162,7 @@ static void correlation_time(void **state)
 }
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test(definitions), cmocka_unit_test(white_increments),
-                                          cmocka_unit_test(white_positions), cmocka_unit_test(correlation_time)};
+                                          cmocka_unit_test(white_positions), cmocka_unit_test(any_unit),
+                                          cmocka_unit_test(correlation_time)};
 
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

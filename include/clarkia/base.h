@@ -24,6 +24,12 @@ static inline double CkPlainNan(double x)
   return x != x ? __builtin_fabs(x) : x;
 }
 
+/* For messages: "%d block%s". */
+static inline const char *CkPlural(PetscInt64 count)
+{
+  return count == 1 ? "" : "s";
+}
+
 static inline PetscInt CkShapeSize(CkShape s)
 {
   return s.c * s.h * s.w;

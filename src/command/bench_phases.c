@@ -198,8 +198,8 @@ PetscErrorCode CkBenchPassPrint(const CkBench *bench, const CkBenchPass *pass)
   CkTable        rows;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscSNPrintf(title, sizeof(title), "Phases of a pass, %" PetscInt_FMT " column%s", columns,
-                          columns > 1 ? "s" : ""));
+  PetscCall(
+    PetscSNPrintf(title, sizeof(title), "Phases of a pass, %" PetscInt_FMT " column%s", columns, CkPlural(columns)));
   PetscCall(CkTableCreate(bench->comm, title, &rows));
   if (pass->passes > 1) PetscCall(CkTableRow(rows, "passes", "for all columns", "%g", pass->passes));
   PetscCall(CkTableRow(rows, "time of a pass", "slowest rank", "%10.4g ms", 1e3 * pass->seconds / pass->passes));

@@ -106,7 +106,7 @@ static PetscErrorCode PrintInputs(const CkBench *bench, const Prediction *p, CkT
   PetscFunctionBeginUser;
   CkBenchPredict(s, s->blocks.n, bench->ranks, &here);
   PetscCall(CkTableRow(rows, "measured: D V", "", "%.4g s on %d rank%s, %" PetscInt_FMT " samples", s->seconds,
-                       bench->ranks, bench->ranks > 1 ? "s" : "", s->blocks.n));
+                       bench->ranks, CkPlural(bench->ranks), s->blocks.n));
   PetscCall(CkTableRow(rows, "measured: a sample", "divided among ranks in sum blocks", "%.4g ms of a rank",
                        1e3 * s->work / (double)s->blocks.n));
   PetscCall(CkTableRow(rows, "measured: imbalance", "the busiest rank / its share of the sum blocks", "%.4g",
@@ -132,9 +132,9 @@ static PetscErrorCode Print(const CkBench *bench, const CkBenchPass *pass, Predi
 
   PetscFunctionBeginUser;
   PetscCall(PetscSNPrintf(title, sizeof(title),
-                          "Prediction by a model, not measured: D V of %" PetscInt_FMT " columns, %" PetscInt_FMT
+                          "Prediction by a model, not measured: D V of %" PetscInt_FMT " column%s, %" PetscInt_FMT
                           " samples",
-                          (PetscInt)pass->amount.products, p->samples));
+                          (PetscInt)pass->amount.products, CkPlural((PetscInt64)pass->amount.products), p->samples));
   PetscCall(CkTableCreate(bench->comm, title, &rows));
   PetscCall(PrintInputs(bench, p, rows));
   for (PetscInt i = 0; i < p->n; ++i) {
@@ -142,8 +142,8 @@ static PetscErrorCode Print(const CkBench *bench, const CkBenchPass *pass, Predi
 
     if (p->ranks[i] > FAR * bench->ranks) note = "far from what was measured";
     if ((double)p->ranks[i] > nblocks) note = "more ranks than sum blocks: some have nothing to do";
-    PetscCall(PetscSNPrintf(name, sizeof(name), "predicted: %" PetscInt_FMT " rank%s", p->ranks[i],
-                            p->ranks[i] > 1 ? "s" : ""));
+    PetscCall(
+      PetscSNPrintf(name, sizeof(name), "predicted: %" PetscInt_FMT " rank%s", p->ranks[i], CkPlural(p->ranks[i])));
     PetscCall(CkTableRow(rows, name, note, "%.4g s, efficiency %.3g%%", p->seconds[i], 100 * p->efficiency[i]));
   }
   PetscCall(CkTableDestroy(&rows));

@@ -80,7 +80,7 @@ static PetscErrorCode LogHeader(const CkCommand *command, MPI_Comm comm)
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(comm, &ranks));
   PetscCall(CkLog(comm, "Clarkia %s (revision %s), %s on %d rank%s", CK_VERSION, CkRevision(), command->name, ranks,
-                  ranks > 1 ? "s" : ""));
+                  CkPlural(ranks)));
   PetscCall(CkLog(comm, "BLAS: %s; oneDNN: %s", CkBLASName(), CkDNNInstructionSet()));
   if (CkBLASAdvice()) PetscCall(CkLog(comm, "warning: %s", CkBLASAdvice()));
   PetscFunctionReturn(PETSC_SUCCESS);

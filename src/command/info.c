@@ -54,8 +54,8 @@ static PetscErrorCode AddKind(CkNet net, CkLayerType type, const char title[], C
   }
   if (weights > 0 || operations > 0)
     PetscCall(CkTableRow(table, title, CkLayerTypeName(type),
-                         "%" PetscInt_FMT " layer%s, %" PetscInt_FMT " weights, %.4g operations", count,
-                         count == 1 ? "" : "s", weights, operations));
+                         "%" PetscInt_FMT " layer%s, %" PetscInt_FMT " weight%s, %.4g operations", count,
+                         CkPlural(count), weights, CkPlural(weights), operations));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -80,7 +80,8 @@ static PetscErrorCode Report(MPI_Comm comm, CkNet net, PetscInt classes)
     CkTableRow(table, "net", name, "%" PetscInt_FMT " weights, %" PetscInt_FMT " running statistics", d, buffers));
   PetscCall(CkTableRow(table, "input", "channels x height x width",
                        "%" PetscInt_FMT " x %" PetscInt_FMT " x %" PetscInt_FMT, shape.c, shape.h, shape.w));
-  PetscCall(CkTableRow(table, "outputs", "", "%" PetscInt_FMT " (%" PetscInt_FMT " classes)", outputs, classes));
+  PetscCall(CkTableRow(table, "outputs", "", "%" PetscInt_FMT " (%" PetscInt_FMT " class%s)", outputs, classes,
+                       classes == 1 ? "" : "es"));
   PetscCall(CkTableRow(table, "forward pass", "floating-point operations of one sample", "%.4g", forward));
   for (int type = 0; type < CK_LAYER_COUNT; ++type) PetscCall(AddKind(net, (CkLayerType)type, "of which", table));
   PetscCall(CkTableDestroy(&table));

@@ -266,9 +266,9 @@ PetscErrorCode CkSpectrumRunNets(MPI_Comm comm, PetscBool dry, PetscInt n, char 
   PetscFunctionBeginUser;
   PetscCall(CkSpectrumRefuseKeys(comm, PETSC_STATIC_ARRAY_LENGTH(keys), keys, "-net_list names several nets"));
   CkCheckAll(comm, nstates == 0 || nstates == n, PETSC_ERR_ARG_SIZ,
-             "-state names %" PetscInt_FMT " files and -net_list %" PetscInt_FMT
-             " nets: give one for each, in the same order (random: random weights), or none",
-             nstates, n);
+             "-state names %" PetscInt_FMT " file%s and -net_list %" PetscInt_FMT
+             " net%s: give one for each, in the same order (random: random weights), or none",
+             nstates, CkPlural(nstates), n, CkPlural(n));
   PetscCall(PetscMalloc1(n, &study.states));
   for (PetscInt i = 0; i < n; ++i) study.states[i] = nstates == 0 ? "" : states[i];
   PetscCall(PlanAll(&study, dry));

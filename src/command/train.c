@@ -132,8 +132,8 @@ static PetscErrorCode SaveState(CkDynamics dynamics, double fraction, void *cont
   PetscCall(CkDynamicsGetProgress(dynamics, NULL, NULL, &step));
   CkTrainSaveName(t->output, fraction, name);
   PetscCall(CkDynamicsWrite(dynamics, name));
-  PetscCall(CkLog(t->comm, "%3.0f%% of the run: weights after %" PetscInt_FMT " updates written to %s", 100 * fraction,
-                  step, name));
+  PetscCall(CkLog(t->comm, "%3.0f%% of the run: weights after %" PetscInt_FMT " update%s written to %s", 100 * fraction,
+                  step, CkPlural(step), name));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -151,8 +151,8 @@ PetscErrorCode CkTrainPrintSummary(const CkTraining *t)
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsGetProgress(t->dynamics, &epoch, NULL, &step));
   PetscCall(CkTableCreate(t->comm, "Trained", &rows));
-  PetscCall(CkTableRow(rows, "updates", "", "%" PetscInt_FMT " in %" PetscInt_FMT " epoch%s", step, epoch,
-                       epoch == 1 ? "" : "s"));
+  PetscCall(
+    CkTableRow(rows, "updates", "", "%" PetscInt_FMT " in %" PetscInt_FMT " epoch%s", step, epoch, CkPlural(epoch)));
   if (epoch > 0) {
     PetscCall(CkTableRow(rows, "training loss", "mean over the last epoch", "%.6g", t->last.loss));
     PetscCall(CkTableRow(rows, "training error", "mean over the last epoch", "%.3f%%", 100 * t->last.error));

@@ -40,8 +40,8 @@ PetscErrorCode CkDataSetAugmentFromOptions(CkData data)
              what, data->shape.c, data->shape.h, data->shape.w);
   CkCheckAll(data->comm, data->pad < PetscMin(data->shape.h, data->shape.w) || !crop, PETSC_ERR_ARG_OUTOFRANGE,
              "-data_augment_pad %" PetscInt_FMT " would move images of %" PetscInt_FMT " x %" PetscInt_FMT
-             " out of sight",
-             data->pad, data->shape.h, data->shape.w);
+             " out of sight: take %" PetscInt_FMT " or less",
+             data->pad, data->shape.h, data->shape.w, PetscMin(data->shape.h, data->shape.w) - 1);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

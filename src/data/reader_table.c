@@ -36,7 +36,7 @@ static PetscErrorCode TableNext(CkLines *lines, const TableLayout *layout, char 
     CkVerdictFail(verdict, PETSC_ERR_FILE_UNEXPECTED,
                   "%s: line %" PetscInt64_FMT " has %" PetscInt_FMT
                   " column%s, the first line of %s%.256s has %" PetscInt_FMT,
-                  lines->stream.name, lines->number, *n, *n == 1 ? "" : "s", other ? "the training file " : "",
+                  lines->stream.name, lines->number, *n, CkPlural(*n), other ? "the training file " : "",
                   other ? layout->source : "this file", layout->columns);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -514,12 +514,12 @@ PetscErrorCode CkDynamicsDescribe(CkDynamics dynamics, CkTable rows)
   if (R > 1)
     PetscCall(CkTableRow(rows, "replicas", dynamics->consensus ? "coupled" : "independent",
                          "%" PetscInt_FMT " in %" PetscInt_FMT " group%s of ranks, %" PetscInt_FMT " in each", R,
-                         groups, groups == 1 ? "" : "s", dynamics->nmembers));
+                         groups, CkPlural(groups), dynamics->nmembers));
   CkScheduleFormat(&dynamics->schedule, text, sizeof(text));
   PetscCall(CkTableRow(rows, "learning rate", "", "%s", text));
   PetscCall(CkTableRow(rows, "epochs", "",
                        "%" PetscInt_FMT " of %" PetscInt_FMT " update%s each, batches of %" PetscInt_FMT " %s%s",
-                       dynamics->epochs, dynamics->updates, dynamics->updates == 1 ? "" : "s", dynamics->batch,
+                       dynamics->epochs, dynamics->updates, CkPlural(dynamics->updates), dynamics->batch,
                        samples[dynamics->type->sampling],
                        !drawn                     ? ""
                        : dynamics->replacement    ? " with replacement"

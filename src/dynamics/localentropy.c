@@ -43,7 +43,7 @@ PetscErrorCode CkLocalEntropySetUp(CkDynamics dynamics)
   PetscFunctionBeginUser;
   CkCheckAll(dynamics->comm, total == 0 || p->inner <= total, PETSC_ERR_ARG_OUTOFRANGE,
              "-dynamics_inner %" PetscInt_FMT " updates are more than the %" PetscInt_FMT
-             " of the run: the weights would never move",
+             " of the run: the weights would never move; take fewer, or raise -dynamics_epochs",
              p->inner, total);
   for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); ++i) {
     PetscCall(VecDuplicate(dynamics->x, all[i]));
@@ -185,8 +185,8 @@ PetscErrorCode CkLocalEntropyView(CkDynamics dynamics, char text[], size_t lengt
 
   PetscFunctionBeginUser;
   CkMomentumFormat(&p->momentum, momentum, sizeof(momentum));
-  used = (size_t)snprintf(text, length, "%" PetscInt_FMT " inner updates, %s, scope %g, noise %g; outer rate %g",
-                          p->inner, momentum, p->scope, p->noise, p->outer_rate);
+  used = (size_t)snprintf(text, length, "%" PetscInt_FMT " inner update%s, %s, scope %g, noise %g; outer rate %g",
+                          p->inner, CkPlural(p->inner), momentum, p->scope, p->noise, p->outer_rate);
   if (used < length && p->outer_momentum > 0)
     used += (size_t)snprintf(text + used, length - used, ", momentum %g", p->outer_momentum);
   if (used < length && dynamics->consensus) snprintf(text + used, length - used, ", elasticity %g", p->elasticity);

@@ -60,7 +60,7 @@ static const char *WhatName(CkRecordWhat what)
 
 static const char *UnitName(CkRecordUnit unit)
 {
-  static const char *const names[] = {"updates", "epochs", "a decade of updates"};
+  static const char *const names[] = {"update", "epoch", "a decade of updates"};
 
   return names[unit];
 }
@@ -262,13 +262,16 @@ PetscErrorCode CkRecorderDescribe(CkRecorder r, CkTable rows)
   CkFormatBytes(CkTrajectoryBytes(&r->info), bytes);
   if (r->info.replicas > 1) snprintf(replicas, sizeof(replicas), "%" PetscInt_FMT " times ", r->info.replicas);
   if (r->unit == CK_RECORD_DECADE) snprintf(note, sizeof(note), "%" PetscInt_FMT " %s", r->every, UnitName(r->unit));
+  else if (r->every == 1)
+    snprintf(note, sizeof(note), "every %s, from %" PetscInt_FMT " on", UnitName(r->unit), r->burn_in);
   else
-    snprintf(note, sizeof(note), "every %" PetscInt_FMT " %s, from %" PetscInt_FMT " on", r->every, UnitName(r->unit),
+    snprintf(note, sizeof(note), "every %" PetscInt_FMT " %ss, from %" PetscInt_FMT " on", r->every, UnitName(r->unit),
              r->burn_in);
-  PetscCall(
-    CkTableRow(rows, "trajectory", note, "%s: %" PetscInt64_FMT " snapshots of %" PetscInt64_FMT " %s in %s, %s",
-               r->file, r->info.snapshots, r->info.columns,
-               r->info.content == CK_CONTENT_PROJECTIONS ? "projections" : "weights", CkTypeName(r->info.type), bytes));
+  PetscCall(CkTableRow(rows, "trajectory", note,
+                       "%s: %" PetscInt64_FMT " snapshot%s of %" PetscInt64_FMT " %s%s in %s, %s", r->file,
+                       r->info.snapshots, CkPlural(r->info.snapshots), r->info.columns,
+                       r->info.content == CK_CONTENT_PROJECTIONS ? "projection" : "weight", CkPlural(r->info.columns),
+                       CkTypeName(r->info.type), bytes));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

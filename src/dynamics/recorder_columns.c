@@ -12,8 +12,9 @@ static PetscErrorCode CheckList(CkRecorder r)
   PetscFunctionBeginUser;
   for (PetscInt i = 0; i < r->nlist; ++i)
     CkCheckAll(r->comm, r->list[i] < r->dynamics->d, PETSC_ERR_ARG_OUTOFRANGE,
-               "-record_list has weight %" PetscInt_FMT ", but weights are numbered 0 to %" PetscInt_FMT, r->list[i],
-               r->dynamics->d - 1);
+               "-record_list has weight %" PetscInt_FMT ", but the weights of this net are numbered 0 to %" PetscInt_FMT
+               ": leave it out",
+               r->list[i], r->dynamics->d - 1);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -29,9 +29,9 @@ PetscErrorCode CkRecorderMakeTimes(CkRecorder r)
 
   PetscFunctionBeginUser;
   CkCheckAll(r->comm, (double)r->burn_in * (double)unit <= (double)total, PETSC_ERR_ARG_OUTOFRANGE,
-             "-record_burn_in %" PetscInt_FMT " %s are more than the run has (%" PetscInt_FMT
-             "): nothing would be recorded",
-             r->burn_in, unit > 1 ? "epochs" : "updates", total / unit);
+             "-record_burn_in %" PetscInt_FMT ": the run has %" PetscInt_FMT
+             " %s%s, and nothing would be recorded; take no more than that, or raise -dynamics_epochs",
+             r->burn_in, total / unit, r->unit == CK_RECORD_EPOCHS ? "epoch" : "update", CkPlural(total / unit));
   if (r->unit == CK_RECORD_DECADE) {
     PetscCall(MakeDecades(r, total));
     PetscFunctionReturn(PETSC_SUCCESS);

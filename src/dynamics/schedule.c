@@ -80,8 +80,9 @@ PetscErrorCode CkScheduleSetFromOptions(MPI_Comm comm, PetscInt epochs, CkSchedu
              "-dynamics_final %g is above -dynamics_rate %g, from which the cosine falls", schedule->final,
              schedule->first);
   CkCheckAll(comm, schedule->warmup == 0 || schedule->warmup < (double)epochs, PETSC_ERR_ARG_OUTOFRANGE,
-             "-dynamics_warmup %g epochs is not shorter than the run of -dynamics_epochs %" PetscInt_FMT,
-             schedule->warmup, epochs);
+             "-dynamics_warmup %g epoch%s is not shorter than the run of -dynamics_epochs %" PetscInt_FMT
+             ": shorten it, or raise -dynamics_epochs",
+             schedule->warmup, schedule->warmup == 1 ? "" : "s", epochs);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -109,10 +110,12 @@ void CkScheduleFormat(const CkSchedule *schedule, char text[], size_t length)
   if (schedule->kind == CK_SCHEDULE_COSINE && used < length)
     used += (size_t)snprintf(text + used, length - used, ", falling to %g along a cosine", schedule->final);
   for (PetscInt i = 0; i < schedule->nmilestones && used < length; ++i) {
-    if (i == 0) used += (size_t)snprintf(text + used, length - used, ", times %g after epochs ", schedule->factor);
+    if (i == 0)
+      used += (size_t)snprintf(text + used, length - used, ", times %g after epoch%s ", schedule->factor,
+                               CkPlural(schedule->nmilestones));
     if (used < length)
       used += (size_t)snprintf(text + used, length - used, "%s%" PetscInt_FMT, i ? "," : "", schedule->milestones[i]);
   }
   if (schedule->warmup > 0 && used < length)
-    snprintf(text + used, length - used, ", warm-up of %g epochs", schedule->warmup);
+    snprintf(text + used, length - used, ", warm-up of %g epoch%s", schedule->warmup, schedule->warmup == 1 ? "" : "s");
 }

@@ -126,12 +126,12 @@ static PetscErrorCode SDEKeep(CkDynamics dynamics, CkKeeper keeper)
 static PetscErrorCode SDEView(CkDynamics dynamics, char text[], size_t length)
 {
   const SDE *sde = (const SDE *)dynamics->data;
-  char       dt[32] = "the learning rate";
+  char       dt[32] = "the learning rate", every[48] = "every update";
 
   PetscFunctionBeginUser;
   if (sde->dt > 0) snprintf(dt, sizeof(dt), "%g", sde->dt);
-  snprintf(text, length, "time step %s, D every %" PetscInt_FMT " updates, l2 %g", dt, sde->refresh,
-           (double)sde->decay.l2);
+  if (sde->refresh > 1) snprintf(every, sizeof(every), "every %" PetscInt_FMT " updates", sde->refresh);
+  snprintf(text, length, "time step %s, D %s, l2 %g", dt, every, (double)sde->decay.l2);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

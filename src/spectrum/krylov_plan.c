@@ -134,7 +134,7 @@ static PetscErrorCode Describe(CkKrylovPlan *plan, const char why[])
     plan->reason, sizeof(plan->reason), "%s space (%s)%s, %" PetscInt_FMT " vector%s a product, basis %" PetscInt_FMT,
     CkKrylovFormName(plan->form), why,
     plan->form == CK_KRYLOV_WEIGHT ? "" : (plan->keep ? ", gradients kept" : ", two passes a product"), plan->block,
-    plan->block == 1 ? "" : "s", plan->ncv));
+    CkPlural(plan->block), plan->ncv));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

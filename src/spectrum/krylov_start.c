@@ -77,12 +77,13 @@ PetscErrorCode CkKrylovSetStart(CkSpectrum s, EPS eps)
   if (s->nstart > 0) {
     count = PetscMin(s->nstart, s->krylov.nev);
     PetscCall(SetSpace(s, eps, count, s->start_vectors));
-    PetscCall(CkLog(s->comm, "starting from %" PetscInt_FMT " eigenvectors of the spectrum before", count));
+    PetscCall(
+      CkLog(s->comm, "starting from %" PetscInt_FMT " eigenvector%s of the spectrum before", count, CkPlural(count)));
   } else if (s->start[0]) {
     PetscCall(ReadVectors(s, &count, &V));
     PetscCall(SetSpace(s, eps, count, V));
     PetscCall(CkSpectrumDestroyVectors(count, &V));
-    PetscCall(CkLog(s->comm, "starting from %" PetscInt_FMT " eigenvectors of %s", count, s->start));
+    PetscCall(CkLog(s->comm, "starting from %" PetscInt_FMT " eigenvector%s of %s", count, CkPlural(count), s->start));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

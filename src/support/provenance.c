@@ -62,7 +62,7 @@ const char *CkBLASName(void)
   (void)dl_iterate_phdr(NoteBLAS, file);
   if (config)
     snprintf(name, sizeof(name), "%.200s, %d thread%s", config(), threads ? threads() : 1,
-             threads && threads() > 1 ? "s" : "");
+             CkPlural(threads ? threads() : 1));
   else snprintf(name, sizeof(name), "%s (not OpenBLAS: expect it to be slow)", file);
   return name;
 }

@@ -136,9 +136,9 @@ static PetscErrorCode CheckSpacing(CkAnalysis a)
 
     CkCheckAll(
       a->comm, steps == a->spacing, PETSC_ERR_ARG_INCOMP,
-      "the snapshots are not equally spaced: number %" PetscInt_FMT " comes %lld updates after the one before, "
+      "the snapshots are not equally spaced: number %" PetscInt_FMT " comes %lld update%s after the one before, "
       "number %" PetscInt_FMT " %lld; write them every so many updates or epochs, or raise -trajectory_burn_in",
-      t + 1, (long long)steps, first + 1, (long long)a->spacing);
+      t + 1, (long long)steps, CkPlural(steps), first + 1, (long long)a->spacing);
     CkCheckAll(a->comm, fabs(time - start) <= 1e-6 * start, PETSC_ERR_ARG_INCOMP,
                "the learning rate changes after snapshot %" PetscInt_FMT " (%g a snapshot, then %g): a run is analysed "
                "where it is constant, say with -trajectory_burn_in %" PetscInt_FMT,
@@ -211,8 +211,8 @@ PetscErrorCode CkAnalysisPlan(CkAnalysis a, PetscBool print)
   CkFormatBytes(bytes, memory);
   CkFormatBytes(series * n * (double)CkTypeSize(a->info.type), reads);
   PetscCall(CkTableCreate(a->comm, "Analysis", &rows));
-  PetscCall(CkTableRow(rows, "snapshots", "", "%" PetscInt_FMT " of %lld, every %lld updates", a->n,
-                       (long long)a->info.snapshots, (long long)a->spacing));
+  PetscCall(CkTableRow(rows, "snapshots", "", "%" PetscInt_FMT " of %lld, %lld update%s apart", a->n,
+                       (long long)a->info.snapshots, (long long)a->spacing, CkPlural(a->spacing)));
   PetscCall(CkTableRow(rows, "series", "columns times replicas", "%.0f", series));
   PetscCall(CkTableRow(rows, "directions", CkDirectionsName(a->kind), "%" PetscInt_FMT, a->k));
   PetscCall(CkTableRow(rows, "reads", "once", "%s", reads));

@@ -180,11 +180,15 @@ static PetscErrorCode ReadHessian(CkAnalysis a, const double W[])
   PetscFunctionBeginUser;
   PetscCall(CkFileOpen(a->comm, a->hessian, &file));
   PetscCall(CkFileExists(file, "/hessian", &exists));
-  CkCheckAll(a->comm, exists, PETSC_ERR_FILE_UNEXPECTED, "-trajectory_hessian %s has no dataset /hessian", a->hessian);
+  CkCheckAll(a->comm, exists, PETSC_ERR_FILE_UNEXPECTED,
+             "-trajectory_hessian %s has no dataset /hessian: give a file that has the Hessian there, [%lld, %lld] "
+             "(docs/formats.md, \"Analysis\"), or leave the key out and give -trajectory_spectrum",
+             a->hessian, (long long)d, (long long)d);
   PetscCall(CkFileGetDataset(file, "/hessian", &type, &rank, shape));
   CkCheckAll(a->comm, rank == 2 && shape[0] == d && shape[1] == d, PETSC_ERR_ARG_SIZ,
-             "-trajectory_hessian %s: /hessian is not [%lld, %lld] as this trajectory wants", a->hessian, (long long)d,
-             (long long)d);
+             "-trajectory_hessian %s: /hessian is not [%lld, %lld], weights by weights of this trajectory's net: "
+             "give that of the same net",
+             a->hessian, (long long)d, (long long)d);
   PetscCall(PetscCalloc1(a->k * a->k, &a->H));
   PetscCall(PetscMalloc2((size_t)d, &row, a->k, &dots));
   for (PetscInt64 l = 0; l < d; ++l) {

@@ -29,6 +29,18 @@ fails "none.h5" "${task[@]}" -state none.h5 -output a.h5
 fails "-memory_limit allows" "${task[@]}" -memory_limit 0.000001 -output a.h5
 fails "mpl" "${task[@]}" -net mpl -output a.h5
 
+# Recordings that cannot be; a plan that counts right
+record=("${task[@]}" -dynamics_epochs 1 -record r.h5 -output a.h5)
+fails "-record_burn_in 3: the run has 1 epoch, and nothing would be recorded; take no more" "${record[@]}" -record_burn_in 3
+fails "the run has 5 updates, " "${record[@]}" -record_unit updates -record_burn_in 6
+fails "has weight 60, but the weights of this net are numbered 0 to 56: leave it out" \
+  "${record[@]}" -record_weights list -record_list 3,60
+passes "2 snapshots of 1 weight in float64" "${record[@]}" -record_weights list -record_list 3 -dry_run
+grep -q "every epoch, from 0 on" out || stop "not every epoch"
+passes "3 snapshots of 57 weights" "${record[@]}" -record_unit updates -record_every 2 -dry_run
+grep -q "every 2 updates, from 0 on" out || stop "not every 2 updates"
+passes "1 snapshot of 57 weights" "${record[@]}" -record_unit updates -record_burn_in 5 -dry_run
+
 # Keys without effect
 fails "-data_augment flip is for images" "${task[@]}" -data_augment flip -output a.h5
 images=(train -data synthetic -data_shape '1,6,6' -data_classes 3 -data_count 41 -net mlp -net_widths 6 -output a.h5)

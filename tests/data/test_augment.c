@@ -144,7 +144,7 @@ static void refusals(void **state)
   OK(PetscOptionsInsertString(NULL, "-data_augment flip -data_augment_pad 2"));
   assert_user_error(CkDataSetAugmentFromOptions(data));
   OK(PetscOptionsInsertString(NULL, "-data_augment crop -data_augment_pad 5"));
-  assert_user_error(CkDataSetAugmentFromOptions(data));
+  assert_message(CkDataSetAugmentFromOptions(data), "-data_augment_pad 5", "take 4 or less");
   OK(CkDataDestroy(&data));
   data = make_data("-data synthetic -data_shape 6 -data_classes 2 -data_count 50");
   OK(PetscOptionsInsertString(NULL, "-data_augment flip"));

@@ -142,14 +142,14 @@ static PetscErrorCode AddNotes(Onnx *o)
   }
   if (unused)
     PetscCall(CkNetAddNote(o->net, "%" PetscInt_FMT " real initialiser%s did not become weights: '%.60s'%s", unused,
-                           unused > 1 ? "s" : "", first->name, unused > 1 ? ", .." : ""));
+                           CkPlural(unused), first->name, unused > 1 ? ", .." : ""));
   for (PetscInt i = 0; i < o->nnodes; ++i) idle += o->nodes[i].mark == 0;
   if (o->dropouts)
     PetscCall(
-      CkNetAddNote(o->net, "dropout was left out (%" PetscInt_FMT " node%s)", o->dropouts, o->dropouts > 1 ? "s" : ""));
+      CkNetAddNote(o->net, "dropout was left out (%" PetscInt_FMT " node%s)", o->dropouts, CkPlural(o->dropouts)));
   if (idle)
     PetscCall(CkNetAddNote(o->net, "%" PetscInt_FMT " node%s that the output does not need %s left out", idle,
-                           idle > 1 ? "s" : "", idle > 1 ? "were" : "was"));
+                           CkPlural(idle), idle > 1 ? "were" : "was"));
   if (o->graph->n_output > 1)
     PetscCall(
       CkNetAddNote(o->net, "of %zu outputs the first one was taken, '%.60s'", o->graph->n_output, o->output->name));

@@ -74,20 +74,53 @@ static PetscErrorCode Expect(CkAnalysis a)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static CkVerdictKind Verdict(CkAnalysis a)
+{
+  const CkCirculation *c = &a->circulation;
+
+  if (a->k < 2) return CK_VERDICT_NONE; /* one direction cannot circulate */
+  if (a->blocks.count < CK_CIRCULATION_MIN_BLOCKS) return CK_VERDICT_SHORT;
+  if (c->singular) return CK_VERDICT_SINGULAR;
+  if (c->drift_p <= a->level) return CK_VERDICT_DRIFT;
+  return c->p <= a->level ? CK_VERDICT_YES : CK_VERDICT_NO;
+}
+
+/* For the table and for the file. */
+static PetscErrorCode Reason(CkAnalysis a)
+{
+  const CkCirculation *c = &a->circulation;
+  const size_t         room = sizeof(a->why);
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscStrncpy(a->why, a->verdict == CK_VERDICT_NONE ? "two directions are needed" : "", room));
+  if (a->verdict == CK_VERDICT_SHORT)
+    PetscCall(PetscSNPrintf(a->why, room,
+                            "%" PetscInt_FMT " block%s of five correlation times (%.3g snapshots each); %d are needed",
+                            a->blocks.count, CkPlural(a->blocks.count), 5 * a->blocks.tau, CK_CIRCULATION_MIN_BLOCKS));
+  if (a->verdict == CK_VERDICT_DRIFT)
+    PetscCall(PetscSNPrintf(a->why, room,
+                            "means of first and second half differ, probability %.2g: a longer -trajectory_burn_in, or "
+                            "a longer run",
+                            c->drift_p));
+  if (a->verdict == CK_VERDICT_SINGULAR)
+    PetscCall(PetscSNPrintf(a->why, room,
+                            "direction %" PetscInt_FMT " of %" PetscInt_FMT " does not move or is a combination of "
+                            "others (covariance with eigenvalues %.3g to %.3g): take fewer -trajectory_modes or other "
+                            "-trajectory_directions",
+                            c->singular, a->k, c->least, c->largest));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkAnalysisCurrent(CkAnalysis a)
 {
   const CkPaths           paths = {.n = a->n, .replicas = a->info.replicas, .k = a->k, .y = a->y, .dt = a->dt};
-  const CkCirculationPlan plan = {.comm = a->comm, .seed = a->seed, .draws = a->draws, .level = a->level};
+  const CkCirculationPlan plan = {.seed = a->seed, .draws = a->draws, .level = a->level};
 
   PetscFunctionBeginUser;
-  a->verdict = CK_VERDICT_NONE;
-  if (a->k < 2) PetscFunctionReturn(PETSC_SUCCESS); /* one direction cannot circulate */
-  PetscCall(CkBlockAreasCreate(&paths, a->block, &a->blocks));
-  a->verdict = CK_VERDICT_SHORT;
-  if (a->blocks.count < CK_CIRCULATION_MIN_BLOCKS) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CkCirculationCompute(&a->blocks, &plan, &a->circulation));
-  a->verdict = a->circulation.p <= a->level ? CK_VERDICT_YES : CK_VERDICT_NO;
-  if (a->circulation.drift_p <= a->level) a->verdict = CK_VERDICT_DRIFT;
-  PetscCall(Expect(a));
+  if (a->k > 1) PetscCall(CkBlockAreasCreate(&paths, a->block, &a->blocks));
+  if (a->blocks.count >= CK_CIRCULATION_MIN_BLOCKS) PetscCall(CkCirculationCompute(&a->blocks, &plan, &a->circulation));
+  if (a->circulation.k) PetscCall(Expect(a));
+  a->verdict = Verdict(a);
+  PetscCall(Reason(a));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -9,37 +9,23 @@ enum { SHOWN = 6 };
 
 static PetscErrorCode VerdictRow(CkAnalysis a, CkTable rows)
 {
-  const CkCirculation *c = &a->circulation;
-  char                 note[256];
+  static const char *const verdicts[] = {[CK_VERDICT_YES] = "YES",
+                                         [CK_VERDICT_NO] = "no: none is seen, which is not to say there is none",
+                                         [CK_VERDICT_SHORT] = "cannot be told: the run is too short",
+                                         [CK_VERDICT_DRIFT] = "cannot be told: the run is not stationary",
+                                         [CK_VERDICT_SINGULAR] = "cannot be told: the directions are not independent",
+                                         [CK_VERDICT_NONE] = "not asked"};
+  char                     note[256];
 
   PetscFunctionBeginUser;
-  switch (a->verdict) {
-  case CK_VERDICT_YES:
-  case CK_VERDICT_NO:
+  if (a->why[0]) PetscCall(PetscStrncpy(note, a->why, sizeof(note)));
+  else
     PetscCall(PetscSNPrintf(note, sizeof(note),
-                            "a process without circulation shows as much with probability %.2g; level %g for all "
-                            "%" PetscInt_FMT " pairs of directions",
-                            c->p, a->level, a->blocks.pairs));
-    PetscCall(CkTableRow(rows, "circulates", note, "%s",
-                         a->verdict == CK_VERDICT_YES ? "YES" : "no: none is seen, which is not to say there is none"));
-    break;
-  case CK_VERDICT_SHORT:
-    PetscCall(PetscSNPrintf(note, sizeof(note),
-                            "%" PetscInt_FMT " blocks of five correlation times (%.3g snapshots each); %d are needed",
-                            a->blocks.count, 5 * a->blocks.tau, CK_CIRCULATION_MIN_BLOCKS));
-    PetscCall(CkTableRow(rows, "circulates", note, "cannot be told: the run is too short"));
-    break;
-  case CK_VERDICT_DRIFT:
-    PetscCall(
-      PetscSNPrintf(note, sizeof(note),
-                    "means of first and second half differ, probability %.2g: a longer -trajectory_burn_in, or a "
-                    "longer run",
-                    c->drift_p));
-    PetscCall(CkTableRow(rows, "circulates", note, "cannot be told: the run is not stationary"));
-    break;
-  default:
-    PetscCall(CkTableRow(rows, "circulates", "two directions are needed", "not asked"));
-  }
+                            "a process without circulation shows as much with probability %.2g; level %g for %s"
+                            "%" PetscInt_FMT " pair%s of directions",
+                            a->circulation.p, a->level, a->blocks.pairs == 1 ? "the " : "all ", a->blocks.pairs,
+                            CkPlural(a->blocks.pairs)));
+  PetscCall(CkTableRow(rows, "circulates", note, "%s", verdicts[a->verdict]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -119,8 +105,8 @@ static PetscErrorCode StationarityRow(CkAnalysis a, CkTable rows)
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   if (s->kind == CK_STATIONARITY_SHORT)
-    PetscCall(PetscSNPrintf(note, sizeof(note), "%" PetscInt_FMT " blocks; %d are needed", s->blocks,
-                            CK_CIRCULATION_MIN_BLOCKS));
+    PetscCall(PetscSNPrintf(note, sizeof(note), "%" PetscInt_FMT " block%s; %d are needed", s->blocks,
+                            CkPlural(s->blocks), CK_CIRCULATION_MIN_BLOCKS));
   else
     PetscCall(PetscSNPrintf(note, sizeof(note),
                             "1 where stationary: so large a difference has probability %.2g; level %g, %" PetscInt_FMT
@@ -189,7 +175,7 @@ PetscErrorCode CkAnalysisView(CkAnalysis a)
   PetscCall(CkTableRow(rows, "snapshots", "after the burn-in",
                        "%" PetscInt_FMT " of %lld, %lld update%s and %.4g in time "
                        "apart",
-                       a->n, (long long)T, (long long)a->spacing, a->spacing == 1 ? "" : "s", a->dt));
+                       a->n, (long long)T, (long long)a->spacing, CkPlural(a->spacing), a->dt));
   PetscCall(CkTableRow(rows, "directions", CkDirectionsName(a->kind), "%" PetscInt_FMT, a->k));
   if (a->circulation.k) PetscCall(CurrentRows(a, rows));
   PetscCall(ColumnRows(a, rows));

@@ -5,7 +5,9 @@
 
 /* analysis_write.c: datasets and attributes of docs/formats.md, "Analysis". */
 
-static const char *const verdicts[] = {"yes", "no", "too short", "not stationary", "not asked"};
+static const char *const verdicts[] = {[CK_VERDICT_YES] = "yes",           [CK_VERDICT_NO] = "no",
+                                       [CK_VERDICT_SHORT] = "too short",   [CK_VERDICT_DRIFT] = "not stationary",
+                                       [CK_VERDICT_SINGULAR] = "singular", [CK_VERDICT_NONE] = "not asked"};
 
 static PetscErrorCode Vector(CkFile file, const char path[], PetscInt64 n, const double values[], const char units[],
                              const char description[])
@@ -166,6 +168,7 @@ PetscErrorCode CkAnalysisWrite(CkAnalysis a, CkFile file)
   PetscCheck(a->done, a->comm, PETSC_ERR_ORDER, "Call CkAnalysisRun() first");
   PetscCall(CkFileWriteString(file, "/", "kind", "analysis"));
   PetscCall(CkFileWriteString(file, "/", "circulates", verdicts[a->verdict]));
+  PetscCall(CkFileWriteString(file, "/", "circulates_reason", a->why));
   PetscCall(CkFileWriteReal(file, "/", "level", a->level));
   PetscCall(CkFileWriteString(file, "/", "directions", CkDirectionsName(a->kind)));
   PetscCall(CkFileWriteInt(file, "/", "snapshots", a->n));

@@ -27,7 +27,14 @@ typedef enum {
 } CkDirectionsKind;
 const char *CkDirectionsName(CkDirectionsKind kind);
 
-typedef enum { CK_VERDICT_YES, CK_VERDICT_NO, CK_VERDICT_SHORT, CK_VERDICT_DRIFT, CK_VERDICT_NONE } CkVerdictKind;
+typedef enum {
+  CK_VERDICT_YES,
+  CK_VERDICT_NO,
+  CK_VERDICT_SHORT,
+  CK_VERDICT_DRIFT,
+  CK_VERDICT_SINGULAR, /* directions that are not independent */
+  CK_VERDICT_NONE      /* a single direction */
+} CkVerdictKind;
 
 typedef struct {
   PetscInt64 series, constant, drifting; /* columns times replicas; that never move; whose halves differ at 1% */
@@ -102,6 +109,7 @@ struct _p_CkAnalysis {
   char               from[96];           /* what it was made from, or why it was not */
   double             slope, correlation; /* of measured against expected, over pairs */
   CkVerdictKind      verdict;
+  char               why[256]; /* no verdict is given, and what to do; else "" */
   double             seconds;
   PetscBool          done;
 };

@@ -19,6 +19,19 @@ typedef struct {
   double                  *planes;           /* [k/2] of a draw */
 } Work;
 
+/* Of directions that are not independent the one with the largest share in the eigenvector V[0 .. k-1] of the least
+   eigenvalue is the one to leave out. */
+static void FindSingular(PetscInt k, const double values[], const double V[], CkCirculation *r)
+{
+  PetscInt share = 0;
+
+  for (PetscInt i = 1; i < k; ++i)
+    if (fabs(V[i]) > fabs(V[share])) share = i;
+  r->least = values[0];
+  r->largest = values[k - 1];
+  r->singular = values[0] > 1e-12 * values[k - 1] ? 0 : share + 1;
+}
+
 static PetscErrorCode Whitening(Work *w)
 {
   const PetscInt k = w->blocks->k;
@@ -27,16 +40,13 @@ static PetscErrorCode Whitening(Work *w)
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(k, &values, k * k, &V));
   PetscCall(CkSmallEigen(k, w->blocks->covariance, values, V));
-  CkCheckAll(w->plan->comm, values[0] > 1e-12 * values[k - 1], PETSC_ERR_ARG_OUTOFRANGE,
-             "the covariance of the %" PetscInt_FMT
-             " directions is singular (eigenvalues %.3g to %.3g): one of them does "
-             "not move or is a combination of others; take fewer or other directions",
-             k, values[0], values[k - 1]);
-  for (PetscInt i = 0; i < k; ++i)
-    for (PetscInt j = 0; j < k; ++j) {
-      w->whiten[i * k + j] = 0;
-      for (PetscInt l = 0; l < k; ++l) w->whiten[i * k + j] += V[l * k + i] * V[l * k + j] / sqrt(values[l]);
-    }
+  FindSingular(k, values, V, w->result);
+  if (!w->result->singular)
+    for (PetscInt i = 0; i < k; ++i)
+      for (PetscInt j = 0; j < k; ++j) {
+        w->whiten[i * k + j] = 0;
+        for (PetscInt l = 0; l < k; ++l) w->whiten[i * k + j] += V[l * k + i] * V[l * k + j] / sqrt(values[l]);
+      }
   PetscCall(PetscFree2(values, V));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -295,26 +305,38 @@ static PetscErrorCode Entropy(Work *w)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode ComputeAll(Work *w)
+{
+  CkCirculation *r = w->result;
+  const PetscInt k = w->blocks->k, planes = k / 2;
+
+  PetscFunctionBeginUser;
+  r->k = k;
+  r->planes = planes;
+  PetscCall(PetscCalloc3(k * k, &r->A, k * k, &r->A_error, k * k, &r->pair_p));
+  PetscCall(
+    PetscCalloc4(planes, &r->area_value, planes, &r->rotation, planes, &r->rotation_error, planes, &r->rotation_null));
+  PetscCall(Estimate(w));
+  PetscCall(Errors(w));
+  PetscCall(Significance(w));
+  PetscCall(Drift(w));
+  PetscCall(Entropy(w));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkCirculationCompute(const CkBlockAreas *b, const CkCirculationPlan *plan, CkCirculation *r)
 {
-  const PetscInt k = b->k, planes = k / 2;
+  const PetscInt k = b->k;
   Work           w = {.blocks = b, .plan = plan, .result = r};
 
   PetscFunctionBeginUser;
   PetscCheck(b->count >= CK_CIRCULATION_MIN_BLOCKS, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
              "%" PetscInt_FMT " blocks; at least %d are needed", b->count, CK_CIRCULATION_MIN_BLOCKS);
   PetscCheck(plan->draws >= 2, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " draws", plan->draws);
-  *r = (CkCirculation){.k = k, .planes = planes};
-  PetscCall(PetscCalloc3(k * k, &r->A, k * k, &r->A_error, k * k, &r->pair_p));
-  PetscCall(
-    PetscCalloc4(planes, &r->area_value, planes, &r->rotation, planes, &r->rotation_error, planes, &r->rotation_null));
-  PetscCall(PetscCalloc5(k * k, &w.whiten, b->pairs, &w.area, k * k, &w.matrix, k * k, &w.product, planes, &w.planes));
+  *r = (CkCirculation){.k = 0};
+  PetscCall(PetscCalloc5(k * k, &w.whiten, b->pairs, &w.area, k * k, &w.matrix, k * k, &w.product, k / 2, &w.planes));
   PetscCall(Whitening(&w));
-  PetscCall(Estimate(&w));
-  PetscCall(Errors(&w));
-  PetscCall(Significance(&w));
-  PetscCall(Drift(&w));
-  PetscCall(Entropy(&w));
+  if (!r->singular) PetscCall(ComputeAll(&w));
   PetscCall(PetscFree5(w.whiten, w.area, w.matrix, w.product, w.planes));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

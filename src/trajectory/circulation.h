@@ -34,7 +34,9 @@ PetscErrorCode CkBlockAreasCreate(const CkPaths *paths, PetscInt length, CkBlock
 PetscErrorCode CkBlockAreasDestroy(CkBlockAreas *blocks);
 
 typedef struct {
-  PetscInt k, planes;      /* planes = k / 2 */
+  PetscInt k, planes;      /* planes = k / 2; 0, 0 where Sigma is singular */
+  PetscInt singular;       /* 0, or the number from 1 of a direction that does not move or is a combination of others */
+  double   least, largest; /* eigenvalues of Sigma */
   double  *A, *A_error;    /* [k x k] eq. (V.3), and its standard error by the block bootstrap */
   double  *pair_p;         /* [k x k] significance of A_ij, adjusted for all pairs */
   double  *area_value;     /* [planes] descending: A has the eigenvalues +- i times these */
@@ -48,12 +50,12 @@ typedef struct {
 } CkCirculation;
 
 typedef struct {
-  MPI_Comm comm; /* whose ranks call together: an error is told once */
   uint64_t seed;
   PetscInt draws; /* of the bootstrap and of the signs */
   double   level; /* of rotation_null */
 } CkCirculationPlan;
 
-/* User error: Sigma is singular, a direction does not move or is a combination of others. */
+/* Where Sigma is singular, the least eigenvalue no more than 1e-12 of the largest, `singular` is set and nothing is
+   computed: there are no coordinates of covariance 1. */
 PetscErrorCode CkCirculationCompute(const CkBlockAreas *blocks, const CkCirculationPlan *plan, CkCirculation *result);
 PetscErrorCode CkCirculationDestroy(CkCirculation *result);

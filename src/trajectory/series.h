@@ -14,8 +14,7 @@ PetscInt CkSeriesFrequencies(PetscInt n);
 /* amplitude[k] = |sum_t (x_{t+1} - x_t) exp(-2 pi i k t/(n-1))|, eq. (V.1); deviation: standard deviation of the
    increments, 1/(n-1), about their mean. */
 PetscErrorCode CkSeriesIncrementSpectrum(CkSeries series, const double x[], double amplitude[], double *deviation);
-/* Largest power of two that is no larger than the largest |x_t - x_0|; 0 for a constant series. To divide by it is
- * exact. */
+/* The power of two next below the largest |x_t - x_0|; 0 for a constant series. */
 double CkSeriesUnit(PetscInt n, const double x[]);
 /* r[j] at lag lags[j] in 0 .. n-1, biased, eq. (V.2); all 0 for a constant series, whose `constant` is true. */
 PetscErrorCode CkSeriesAutocorrelation(CkSeries series, const double x[], PetscInt nlags, const PetscInt lags[],

@@ -103,6 +103,26 @@ class Trajectory(unittest.TestCase):
             for key in ("mean", "std", "quantiles"):
                 self.assertTrue(np.all(np.isfinite(file["autocorrelation"][key])), key)
 
+    def test_singular_directions_leave_the_rest(self):
+        """T10 and spectra are there, and table and file say why circulation is not."""
+        measured = {"gradient_norm": 1.0, "weights_norm": 1.0, "weights_dot_gradient": 0.5, "noise_trace": 10.0}
+        change = {key: np.random.default_rng(3).normal(value, 0.1, (301, 2)) for key, value in measured.items()}
+        name = self.write("run.h5", change, mode_matters=0)
+        with h5py.File(name, "r+") as file:
+            file.attrs["mode"] = np.bytes_("training")
+        result = self.run_clarkia("-trajectory", name, "-trajectory_directions", "coordinates", "-trajectory_modes", "12",
+                                  "-trajectory_block", "20", "-output", "out.h5")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        why = "direction 12 of 12 does not move or is a combination of others"
+        self.assertRegex(result.stdout, f"circulates +cannot be told: the directions are not independent +{why}")
+        with h5py.File(self.path("out.h5"), "r") as file:
+            self.assertEqual(file.attrs["circulates"], b"singular")
+            self.assertIn(why, file.attrs["circulates_reason"].decode())
+            self.assertNotIn("circulation", file)
+            self.assertTrue(np.all(np.isfinite(file["increments/amplitude"])))
+            self.assertEqual(file["projections"].shape, (301, 2, 12))
+            self.assertTrue(np.isfinite(file["stationarity"].attrs["ratio"]))
+
     def test_dry_run_writes_nothing(self):
         result = self.run_clarkia("-trajectory", self.write("run.h5"), "-dry_run", "-output", "out.h5")
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -121,7 +141,8 @@ class Trajectory(unittest.TestCase):
         self.assert_refused("-trajectory FILE.h5")
         self.assert_refused("at least 32", "-trajectory", name, "-trajectory_burn_in", "280")
         self.assert_refused("-trajectory_spectrum FILE", "-trajectory", name, "-trajectory_directions", "spectrum")
-        self.assert_refused("has no dataset /hessian", "-trajectory", name, "-trajectory_hessian", name)
+        self.assert_refused("has no dataset /hessian: give a file that has the Hessian there, [40, 40]", "-trajectory", name,
+                            "-trajectory_hessian", name)
         rows = np.arange(301)
         self.assert_refused("learning rate changes after snapshot 200", "-trajectory", self.write(
             "rate.h5", {"time": np.where(rows < 200, 0.5 * rows, 100 + 0.05 * (rows - 200))}))

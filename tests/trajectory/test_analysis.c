@@ -216,6 +216,36 @@ static void other_verdicts(void **state)
   OK(PetscFree(y));
 }
 
+/* A column that does not move takes the verdict away, and nothing else. */
+static void directions_that_are_not_independent(void **state)
+{
+  const PetscInt m = LEAD + N_WHITE;
+  double        *y = NewRun(0.5, T, 1);
+  CkTrajectory   trajectory;
+  CkAnalysis     a;
+
+  (void)state;
+  for (PetscInt t = 0; t < T; ++t) y[t * m + 2] = 0.25;
+  WriteRun("constant.h5", CK_CONTENT_ALL, T, 1, m, y, 0);
+  Clear();
+  Set("-trajectory_directions", "coordinates");
+  for (PetscInt modes = 2; modes <= 4; ++modes) {
+    char text[8];
+
+    OK(PetscSNPrintf(text, sizeof(text), "%" PetscInt_FMT, modes));
+    Set("-trajectory_modes", text);
+    a = Analyse(PETSC_COMM_WORLD, "constant.h5", &trajectory);
+    assert_int_equal(a->verdict, modes > 2 ? CK_VERDICT_SINGULAR : CK_VERDICT_YES);
+    assert_int_equal(a->circulation.singular, modes > 2 ? 3 : 0);
+    assert_true((strstr(a->why, "direction 3 of") != NULL) == (modes > 2));
+    assert_int_equal(a->circulation.k, modes > 2 ? 0 : 2);
+    assert_int_equal(a->columns.constant, 1);
+    assert_true(a->r[0] == 1 && a->y[0] == y[0] && a->columns.white_level > 0);
+    Release(&a, &trajectory);
+  }
+  OK(PetscFree(y));
+}
+
 /* A spectrum of D with all pairs, rotated by 30 degrees, and a Hessian: in the eigenvectors of D the expected current
    is that of theory, and the measured one agrees. K = (1 - 0.01 H)^10 for H = diag(1, 4), D = [[1, .5], [.5, 1]], B
    = 1. */
@@ -295,7 +325,7 @@ static void refusals(void **state)
 
 static int RemoveFolder(void **state)
 {
-  static const char *const names[] = {"bits.h5",   "turns.h5",    "still.h5", "moves.h5",
+  static const char *const names[] = {"bits.h5",   "turns.h5",    "still.h5", "moves.h5", "constant.h5",
                                       "theory.h5", "matrices.h5", "jump.h5",  "sixty.h5"};
 
   (void)state;
@@ -305,8 +335,11 @@ static int RemoveFolder(void **state)
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits_on_any_ranks_and_slabs),
-                                     cmocka_unit_test(circulation_of_a_file), cmocka_unit_test(other_verdicts),
-                                     cmocka_unit_test(expected_currents), cmocka_unit_test(refusals)};
+                                     cmocka_unit_test(circulation_of_a_file),
+                                     cmocka_unit_test(other_verdicts),
+                                     cmocka_unit_test(directions_that_are_not_independent),
+                                     cmocka_unit_test(expected_currents),
+                                     cmocka_unit_test(refusals)};
   int                     rank, failed, worst;
 
   OK(PetscInitialize(&argc, &argv, NULL, NULL));

@@ -60,7 +60,7 @@ static void simulated(void **state)
 {
   enum { n = 60000, steps = 7 };
   const double            eta = 0.05;
-  const CkCirculationPlan plan = {.comm = MPI_COMM_SELF, .seed = 2, .draws = 400, .level = 0.01};
+  const CkCirculationPlan plan = {.seed = 2, .draws = 400, .level = 0.01};
   const CkUpdate          update = {.rate = eta, .momentum = 0, .steps = steps};
   const double            K[] = {pow(1 - eta, steps), 0, 0, pow(1 - 4 * eta, steps)};
   double                  Sigma[4], A[4], F[4], *y;

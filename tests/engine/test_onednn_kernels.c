@@ -723,6 +723,44 @@ static void layouts_are_converted(void **state)
   ForEachTable(CheckLayouts);
 }
 
+/* Sums over chunks and lanes with weights, against double precision; nothing is written behind n. */
+static void CheckWeightedSums(const CkLanes *k)
+{
+  double worst = 0;
+
+  for (int trial = 0; trial < 40; ++trial) {
+    const int    m = Draw(1, 4), chunks = Draw(1, 5), n = Draw(1, 70), L = k->lanes;
+    const size_t step = (size_t)(Draw(n, 90) * L), ld = (size_t)Draw(n + 1, 90);
+    float       *g = Packs((size_t)chunks * step), *s = Packs((size_t)(m * chunks * L)), *sums = Packs((size_t)m * ld);
+
+    for (size_t i = 0; i < (size_t)m * ld; ++i) sums[i] = 7;
+    k->weighted_sums(m, chunks, (size_t)n, step, g, s, ld, sums);
+    for (int j = 0; j < m; ++j) {
+      for (int i = 0; i < n; ++i) {
+        double sum = 0, scale = 1;
+
+        for (int p = 0; p < chunks * L; ++p) {
+          const double term =
+            (double)s[j * chunks * L + p] * (double)g[(size_t)(p / L) * step + (size_t)(i * L + p % L)];
+
+          sum += term;
+          scale += fabs(term);
+        }
+        worst = Worst(worst, (double)sums[(size_t)j * ld + (size_t)i], sum, scale);
+      }
+      assert_on_all_ranks(sums[(size_t)j * ld + (size_t)n] == 7);
+    }
+    free(g), free(s), free(sums);
+  }
+  assert_close(worst, 0, ROUNDING, 1);
+}
+
+static void weighted_sums_are_sums(void **state)
+{
+  (void)state;
+  ForEachTable(CheckWeightedSums);
+}
+
 static void CheckChannels(const CkLanes *k)
 {
   const size_t          L = (size_t)k->lanes;
@@ -861,6 +899,7 @@ static const struct CMUnitTest tests[] = {cmocka_unit_test(product_is_the_convol
                                           cmocka_unit_test(nan_is_not_swallowed),
                                           cmocka_unit_test(activations_are_accurate),
                                           cmocka_unit_test(layouts_are_converted),
+                                          cmocka_unit_test(weighted_sums_are_sums),
                                           cmocka_unit_test(channels_and_sums),
                                           cmocka_unit_test(frames_hold_the_image),
                                           cmocka_unit_test(reductions_run_over_all_packs)};

@@ -11,14 +11,15 @@
   2 e p for every column. So convolutions are explicit unless they have very few positions, or G would be huge; dense
   layers (p = 1) are factored.
 */
-enum { FACTORED_POSITIONS = 4 };
+enum { FACTORED_POSITIONS = 4, FEW_COLUMNS = 4 };
 static const double EXPLICIT_BYTES = 268435456; /* of one layer */
 static const size_t WORK_NUMBERS = 1 << 16;     /* numbers of a product formed at a time: they stay in the cache */
 
 /*
   Explicit gradients are contracted CK_PART_ENTRIES entries at a time, which stay in the second-level cache while all
   columns pass over them, by the kernel of linear layers: a column is a unit. Dot: entries are taps, chunks positions.
-  Accumulate: transposed to rows of samples first; samples are taps, packs of entries positions.
+  Accumulate: transposed to rows of samples first; samples are taps, packs of entries positions. Few columns: as sums
+  over the lanes.
 */
 static size_t PartEntries(const CkPart *p, size_t first)
 {
@@ -215,6 +216,24 @@ static PetscErrorCode AddDoubles(const Target *to, size_t column, size_t first, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* S G' of few columns, S [m x n]: gradients are read once, and not transposed. */
+static PetscErrorCode AccumulateFew(const CkPart *p, PetscInt m, const float S[], const Target *to)
+{
+  const size_t lanes = (size_t)p->lanes->lanes, ld = CK_PART_ENTRIES;
+  float       *sums;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkPartWork(p->engine, ld * (size_t)m, &sums));
+  for (size_t first = 0; first < p->weighted->entries; first += CK_PART_ENTRIES) {
+    const size_t count = PartEntries(p, first);
+
+    p->lanes->weighted_sums((int)m, (int)p->plan->chunks, count, p->weighted->entries * lanes,
+                            CkPartExplicit(p, 0) + first * lanes, S, ld, sums);
+    for (size_t j = 0; j < (size_t)m; ++j) PetscCall(Add(to, j, (size_t)p->layer->first + first, count, sums + j * ld));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* S G' of all columns; S: packed [m x n]. */
 static PetscErrorCode AccumulateExplicit(const CkPart *p, PetscInt m, const float S[], const Target *to)
 {
@@ -350,7 +369,8 @@ static PetscErrorCode Accumulate(CkEngine engine, PetscInt m, const double S[], 
     const CkPart p = CkPartOf(engine, i);
 
     if (p.weighted->form == CK_FORM_EXPLICIT) {
-      PetscCall(AccumulateExplicit(&p, m, packed, to));
+      if (m <= FEW_COLUMNS) PetscCall(AccumulateFew(&p, m, coefficients, to));
+      else PetscCall(AccumulateExplicit(&p, m, packed, to));
     } else if (p.linear->dense) {
       if (!o->gathered) PetscCall(CkDenseGather(p.plan, p.step, 0, p.plan->chunks));
       PetscCall(AccumulateDense(&p, m, coefficients, to));

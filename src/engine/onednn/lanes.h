@@ -164,6 +164,11 @@ typedef struct {
   /* out[i] += sum over the lanes of g[i], n packs */
   void (*lane_sums)(size_t n, const float *g, double out[]);
 
+  /* sums[j*ld + i] = sum over chunks c and lanes of s[j, c] g_c[i], n packs i of each chunk, `step` numbers from chunk
+     to chunk; s [m x chunks] packs */
+  void (*weighted_sums)(int m, int chunks, size_t n, size_t step, const float *g, const float *s, size_t ld,
+                        float *sums);
+
   /* rows [n x width], row stride ld numbers, to width packs (missing lanes zero) and back */
   void (*from_rows)(int n, size_t width, size_t ld, const float *rows, float *packs);
   void (*to_rows)(int n, size_t width, size_t ld, const float *packs, float *rows);

@@ -53,6 +53,54 @@ INLINE void Transpose(Pack x[LANES])
 #endif
 }
 
+/* One step of the sums over the lanes of LANES packs: those of pairs s apart share a pack. */
+#define FOLD_PAIRS(x, s)                                                                                               \
+  for (int i = 0; i < LANES; i += 2 * (s)) {                                                                           \
+    const Pack low = (x)[i], high = (x)[i + (s)];                                                                      \
+                                                                                                                       \
+    (x)[i] = __builtin_shufflevector(low, high, LANES_ALL(LOW_LANE, s)) +                                              \
+             __builtin_shufflevector(low, high, LANES_ALL(HIGH_LANE, s));                                              \
+  }
+
+/* The sum over the lanes of x[i] in lane i. */
+INLINE Pack LaneTotals(Pack x[LANES])
+{
+  FOLD_PAIRS(x, 1)
+  FOLD_PAIRS(x, 2)
+#if LANES >= 8
+  FOLD_PAIRS(x, 4)
+#endif
+#if LANES >= 16
+  FOLD_PAIRS(x, 8)
+#endif
+  return x[0];
+}
+
+KERNEL void WeightedSums(int m, int chunks, size_t n, size_t step, const float *g, const float *s, size_t ld,
+                         float *sums)
+{
+  for (size_t first = 0; first < n; first += LANES) {
+    const size_t count = n - first < LANES ? n - first : LANES;
+    const Pack  *weight = (const Pack *)s;
+
+    for (int j = 0; j < m; ++j, weight += chunks) {
+      Pack x[LANES], total;
+
+      for (size_t e = 0; e < LANES; ++e) x[e] = (Pack){0};
+      for (int c = 0; c < chunks; ++c) {
+        const Pack *from = (const Pack *)(g + (size_t)c * step) + first, w = weight[c];
+
+        if (count == LANES)
+          for (size_t e = 0; e < LANES; ++e) x[e] += w * from[e];
+        else
+          for (size_t e = 0; e < count; ++e) x[e] += w * from[e];
+      }
+      total = LaneTotals(x);
+      memcpy(sums + (size_t)j * ld + first, &total, count * sizeof(float));
+    }
+  }
+}
+
 KERNEL void FromRows(int n, size_t width, size_t ld, const float *rows, float *packs)
 {
   size_t i = 0;

@@ -382,6 +382,7 @@ PetscErrorCode CkEngineUseColumns(CkEngine engine, PetscInt m, void *memory)
 {
   PetscFunctionBeginUser;
   CHECK_POINT(engine);
+  ++engine->columns_number;
   engine->columns = m;
   engine->V = memory;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -395,6 +396,7 @@ PetscErrorCode CkEnginePackColumn(CkEngine engine, PetscInt j, const double v[])
   CHECK_POINT(engine);
   PetscCheck(j >= 0 && j < engine->columns, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
              "Column %" PetscInt_FMT " of %" PetscInt_FMT, j, engine->columns);
+  ++engine->columns_number;
   PetscCall(PetscLogEventBegin(CK_Columns, 0, 0, 0, 0));
   if (engine->type->packcolumn) PetscCall(engine->type->packcolumn(engine, j, v));
   else PetscCall(PetscArraycpy((double *)engine->V + (size_t)j * d, v, d));

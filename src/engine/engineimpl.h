@@ -51,9 +51,10 @@ struct _p_CkEngine {
   PetscInt            capacity; /* samples in a tile */
   CkLayerForm         form;
   PetscBool           setup, point;
-  PetscInt            loaded;       /* samples of the last Load; 0 after SetPoint or Values: nothing to contract */
-  PetscInt            first, count; /* range of weights; (0, d): all */
-  PetscInt            columns;      /* in use */
+  PetscInt            loaded;         /* samples of the last Load; 0 after SetPoint or Values: nothing to contract */
+  PetscInt            first, count;   /* range of weights; (0, d): all */
+  PetscInt            columns;        /* in use */
+  PetscInt64          columns_number; /* grows with whatever changes them */
   void               *V;        /* their packed form, own or borrowed: [columns x d] doubles unless the variant packs */
   void               *own;      /* memory for columns */
   size_t              own_room; /* bytes */

@@ -53,6 +53,7 @@ PetscErrorCode CkPassStart(CkLoss loss, const CkBatch *batch, PetscBool forward_
   p->count = loss->d;
   p->verdict.code = PETSC_SUCCESS;
   p->now = (CkTile){.more = PETSC_TRUE, .round = -1, .first = 0, .n = 0, .values = p->values};
+  PetscCall(loss->type->usecolumns(loss, 0, NULL));
   PetscCall(CkLossGetBlocks(loss, batch->n, &p->blocks));
   p->rounds = CkBlocksRounds(&p->blocks);
   *pass = p;

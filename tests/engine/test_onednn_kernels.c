@@ -148,6 +148,30 @@ static void product_is_the_convolution(void **state)
   ForEachTable(CheckProduct);
 }
 
+/* A vector of slopes and where they go: a number that is there already. */
+static CkLanesSlopes NewSlopes(int entries, double sums[CK_LANES_MAX])
+{
+  for (int k = 0; k < CK_LANES_MAX; ++k) sums[k] = 0.5 * k;
+  return (CkLanesSlopes){.v = Packs((size_t)entries), .sums = sums};
+}
+
+/* Added were the products with the gradients that a kernel has made; frees the vector. */
+static void CheckSlopes(const CkLanesSlopes *slopes, int L, int entries, const float *g, size_t stride)
+{
+  for (int j = 0; j < L; ++j) {
+    double sum = 0.5 * j, scale = 1;
+
+    for (int e = 0; e < entries; ++e) {
+      const double term = (double)slopes->v[e] * (double)g[(size_t)e * stride + (size_t)j];
+
+      sum += term;
+      scale += fabs(term);
+    }
+    assert_close(slopes->sums[j], sum, ROUNDING, scale);
+  }
+  free((void *)(uintptr_t)slopes->v);
+}
+
 /* A 3 x 3 convolution of stride 1 with any padding, images of odd and even sizes, more channels than are transformed at
    a time. */
 static CkLanesWinograd NewWinograd(int trial)
@@ -261,6 +285,8 @@ static void CheckWinogradGradientOnce(const CkLanes *k, int trial, double *worst
   CkLanesWinograd m = NewWinograd(trial);
   const PetscBool add = (PetscBool)(trial % 3 == 0);
   const int       L = k->lanes;
+  double          sums[CK_LANES_MAX];
+  CkLanesSlopes   slopes;
   size_t          stride, size;
   float          *x, *d, *g, *before, *scratch;
 
@@ -279,7 +305,9 @@ static void CheckWinogradGradientOnce(const CkLanes *k, int trial, double *worst
   before = Packs(size);
   scratch = Packs(CkLanesWinogradScratch(&m) * (size_t)L);
   memcpy(g, before, size * sizeof(float));
-  k->winograd_gradient(&m, add, PETSC_TRUE, x, d, g, stride, scratch);
+  slopes = NewSlopes(m.units * (9 * m.channels + 1), sums);
+  k->winograd_gradient(&m, add, PETSC_TRUE, x, d, g, stride, &slopes, scratch);
+  CheckSlopes(&slopes, L, m.units * (9 * m.channels + 1), g, stride);
   for (int e = 0; e < m.units * (9 * m.channels + 1); ++e)
     for (int j = 0; j < L; ++j) {
       const int    weights = 9 * m.units * m.channels, o = e < weights ? e / (9 * m.channels) : e - weights;
@@ -383,9 +411,12 @@ static void CheckOuter(const CkLanes *k)
     const size_t    stride = (size_t)(L * Draw(1, 3)), size = (size_t)entries * stride;
     float          *d = Packs(s.out_size * (size_t)L), *x = Packs(s.in_size * (size_t)L), *g = Packs(size);
     float          *before = Packs(size);
+    double          sums[CK_LANES_MAX];
+    CkLanesSlopes   slopes = NewSlopes(entries, sums);
 
     memcpy(g, before, size * sizeof(float));
-    k->outer(&s.map, add, PETSC_TRUE, x, d, g, stride);
+    k->outer(&s.map, add, PETSC_TRUE, x, d, g, stride, &slopes);
+    CheckSlopes(&slopes, L, entries, g, stride);
     for (int e = 0; e < entries; ++e)
       for (int j = 0; j < L; ++j) {
         const size_t at = (size_t)e * stride + (size_t)j;

@@ -156,25 +156,50 @@ static PetscErrorCode DotFactored(const CkPart *p, PetscInt m, const float colum
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Of one column; several are cheaper all at once. */
+PetscErrorCode CkOnednnTakeSlopes(CkEngine engine)
+{
+  CkOnednn    *o = (CkOnednn *)engine->data;
+  CkPlan      *plan = o->evaluation;
+  const float *column = engine->columns == 1 ? (const float *)engine->V : NULL;
+  const size_t n = (size_t)plan->chunks * (size_t)plan->lanes->lanes;
+
+  PetscFunctionBeginUser;
+  o->slopes = column ? engine->columns_number : 0;
+  PetscCall(PetscArrayzero(plan->slopes, n));
+  for (PetscInt i = 0; i < plan->fold->nlayers; ++i) {
+    const CkPart p = CkPartOf(engine, i);
+    CkWeighted  *w = &plan->weighted[i];
+
+    w->column = column && w->form == CK_FORM_EXPLICIT && p.linear && CkLinearHasSlopes(p.linear) ? column : NULL;
+    if (column) column += ColumnSize(&p);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkOnednnDot(CkEngine engine, double S[])
 {
-  CkOnednn      *o = (CkOnednn *)engine->data;
-  const PetscInt m = engine->columns, lanes = o->evaluation->lanes->lanes;
-  const float   *columns = (const float *)engine->V;
-  const size_t   n = (size_t)(o->evaluation->chunks * lanes);
-  size_t         before = 0;
-  double        *sums, flops = 0;
+  CkOnednn       *o = (CkOnednn *)engine->data;
+  const PetscInt  m = engine->columns, lanes = o->evaluation->lanes->lanes;
+  const float    *columns = (const float *)engine->V;
+  const size_t    n = (size_t)(o->evaluation->chunks * lanes);
+  const PetscBool taken = (PetscBool)(o->slopes == engine->columns_number);
+  size_t          before = 0;
+  double         *sums, flops = 0;
 
   PetscFunctionBeginUser;
   PetscCall(CkPartSums(o, (size_t)m * n, &sums));
   PetscCall(PetscArrayzero(sums, (size_t)m * n));
+  if (taken) PetscCall(PetscArraycpy(sums, o->evaluation->slopes, n));
   for (PetscInt i = 0; i < o->evaluation->fold->nlayers; ++i) {
     const CkPart p = CkPartOf(engine, i);
 
-    if (p.weighted->form == CK_FORM_EXPLICIT) PetscCall(DotExplicit(&p, m, columns + before, sums));
-    else PetscCall(DotFactored(&p, m, columns + before, sums));
+    if (!taken || !p.weighted->column) {
+      if (p.weighted->form == CK_FORM_EXPLICIT) PetscCall(DotExplicit(&p, m, columns + before, sums));
+      else PetscCall(DotFactored(&p, m, columns + before, sums));
+      flops += CkPartFlops(&p);
+    }
     before += (size_t)m * ColumnSize(&p);
-    flops += CkPartFlops(&p);
   }
   for (PetscInt k = 0; k < engine->loaded; ++k) /* one block: sample k stands in column k */
     for (PetscInt j = 0; j < m; ++j) S[k * m + j] = sums[(size_t)j * n + (size_t)k];
@@ -323,7 +348,7 @@ static PetscErrorCode AccumulateConv(const CkPart *p, PetscInt m, const float S[
   for (PetscInt j = 0; j < m; ++j) {
     for (PetscInt c = 0; c < p->plan->chunks; ++c) {
       p->lanes->scale(size / lanes, CkPartDerivative(p, c), S + (size_t)j * p->n + (size_t)c * lanes, 1, d);
-      PetscCall(CkLinearGradients(p->plan, p->step, c, (PetscBool)(c > 0), d, g, lanes));
+      PetscCall(CkLinearGradients(p->plan, p->step, c, (PetscBool)(c > 0), d, g, lanes, NULL));
     }
     PetscCall(PetscArrayzero(sums, p->weighted->entries));
     p->lanes->lane_sums(p->weighted->entries, g, sums);

@@ -128,6 +128,13 @@ static inline int CkLanesGradientRows(const CkLanesWinograd *m)
   return rows < m->out[0] ? rows : m->out[0];
 }
 
+/* Products of per-sample gradients with one vector, taken while the gradients are in the registers: sums[lane] += sum
+   over entries i of v[i] times pack i. */
+typedef struct {
+  const float *v;    /* [entries] */
+  double      *sums; /* [lanes] */
+} CkLanesSlopes;
+
 typedef struct {
   const char *name;
   int         lanes;
@@ -136,16 +143,17 @@ typedef struct {
   void (*product)(const CkLanesMap *map, PetscBool add, const float *w, const float *b, const float *x, float *y);
   /* x[p, t] += sum_o w[o, t] d[o, p]; w packed [taps x units], that is, in blocks of taps. */
   void (*scatter)(const CkLanesMap *map, const float *w, const float *d, float *x);
-  /* g[(o*taps + t)*stride] = sum_p d[o, p] x[p, t], and g[(units*taps + o)*stride] = sum_p d[o, p] if shift; add: += */
+  /* g[(o*taps + t)*stride] = sum_p d[o, p] x[p, t], and g[(units*taps + o)*stride] = sum_p d[o, p] if shift; add: += ;
+     slopes: of these gradients, NULL: none. */
   void (*outer)(const CkLanesMap *map, PetscBool add, PetscBool shift, const float *x, const float *d, float *g,
-                size_t stride);
+                size_t stride, const CkLanesSlopes *slopes);
 
   /* The same as product() for a CkLanesWinograd; scratch: CkLanesWinogradScratch() packs. */
   void (*winograd_product)(const CkLanesWinograd *map, PetscBool add, const float *w, const float *b, const float *x,
                            float *y, float *scratch);
   /* and as outer() */
   void (*winograd_gradient)(const CkLanesWinograd *map, PetscBool add, PetscBool shift, const float *x, const float *d,
-                            float *g, size_t stride, float *scratch);
+                            float *g, size_t stride, const CkLanesSlopes *slopes, float *scratch);
 
   /* One lane of outer(), not added, where only one position of each pooling window has a derivative: e [units x
      windows] and the positions arg, a unit's packs `plane` packs apart, of the lane alone are read. image: the sample's

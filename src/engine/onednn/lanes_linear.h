@@ -44,6 +44,25 @@
   }
 #endif
 
+/* Half a pack as doubles; written out, because gcc makes better code of this than of __builtin_convertvector(). */
+INLINE Doubles ToDoubles(const float *x)
+{
+  Doubles y;
+
+  for (int k = 0; k < LANES / 2; ++k) y[k] = (double)x[k];
+  return y;
+}
+
+/* sums[lane] += x */
+INLINE void AddLanes(double *sums, const Pack *x)
+{
+  for (int k = 0; k < 2; ++k) {
+    const Doubles half = ToDoubles((const float *)x + k * (LANES / 2));
+
+    for (int l = 0; l < LANES / 2; ++l) sums[k * (LANES / 2) + l] += half[l];
+  }
+}
+
 INLINE int Least(int a, int b)
 {
   return a < b ? a : b;
@@ -133,9 +152,9 @@ KERNEL void Scatter(const CkLanesMap *map, const float *w, const float *d, float
 #undef SCATTER
 }
 
-/* Positions first .. first+n of `units` units times `width` taps. */
+/* Positions first .. first+n of `units` units times `width` taps; slopes: these positions complete them. */
 INLINE void OuterBlock(const CkLanesMap *map, int units, int width, PetscBool add, int first, int n, int unit, int tap,
-                       const Pack *x, const Pack *d, float *g, size_t stride)
+                       const Pack *x, const Pack *d, float *g, size_t stride, const CkLanesSlopes *slopes)
 {
   const int  *from = map->from + first, *to = map->to + first;
   const Pack *in[LANES_WIDTH], *out[UNITS];
@@ -162,9 +181,23 @@ INLINE void OuterBlock(const CkLanesMap *map, int units, int width, PetscBool ad
   for (int o = 0; o < units; ++o)
     for (int t = 0; t < width; ++t)
       *(Pack *)(g + ((size_t)(unit + o) * (size_t)map->taps + (size_t)(tap + t)) * stride) = sum[o][t];
+  if (slopes) {
+    Pack product[UNITS], total;
+
+    for (int o = 0; o < units; ++o) {
+      const float *v = slopes->v + (size_t)(unit + o) * (size_t)map->taps + tap;
+
+      product[o] = (Pack){0};
+      for (int t = 0; t < width; ++t) product[o] += v[t] * sum[o][t];
+    }
+    total = product[0];
+    for (int o = 1; o < units; ++o) total += product[o];
+    AddLanes(slopes->sums, &total);
+  }
 }
 
-INLINE void UnitTotals(const CkLanesMap *map, PetscBool add, const Pack *d, float *g, size_t stride)
+INLINE void UnitTotals(const CkLanesMap *map, PetscBool add, const Pack *d, float *g, size_t stride,
+                       const CkLanesSlopes *slopes)
 {
   for (int o = 0; o < map->units; ++o) {
     const Pack *out = d + (size_t)o * (size_t)map->unit_stride;
@@ -172,27 +205,32 @@ INLINE void UnitTotals(const CkLanesMap *map, PetscBool add, const Pack *d, floa
 
     for (int p = 0; p < map->positions; ++p) sum += out[map->to[p]];
     *total = sum;
+    if (slopes) {
+      sum *= slopes->v[map->units * map->taps + o];
+      AddLanes(slopes->sums, &sum);
+    }
   }
 }
 
 enum { OUTER_POSITIONS = 128 }; /* so that derivatives of UNITS units stay in the first-level cache */
 
 KERNEL void Outer(const CkLanesMap *map, PetscBool add, PetscBool shift, const float *x, const float *d, float *g,
-                  size_t stride)
+                  size_t stride, const CkLanesSlopes *slopes)
 {
   const Pack *in = (const Pack *)x, *out = (const Pack *)d;
 
 #define OUTER(units, width)                                                                                            \
-  OuterBlock(map, units, width, (PetscBool)(add || first > 0), first, n, o, t, in, out, g, stride)
+  OuterBlock(map, units, width, (PetscBool)(add || first > 0), first, n, o, t, in, out, g, stride, complete)
   for (int first = 0; first < map->positions; first += OUTER_POSITIONS) {
-    const int n = Least(OUTER_POSITIONS, map->positions - first);
+    const int            n = Least(OUTER_POSITIONS, map->positions - first);
+    const CkLanesSlopes *complete = first + n == map->positions ? slopes : NULL;
 
     for (int o = 0; o < map->units; o += UNITS)
       for (int t = 0; t < map->taps; t += LANES_WIDTH)
         FOR_BLOCK(Least(UNITS, map->units - o), Least(LANES_WIDTH, map->taps - t), OUTER)
   }
 #undef OUTER
-  if (shift) UnitTotals(map, add, out, g + (size_t)map->units * (size_t)map->taps * stride, stride);
+  if (shift) UnitTotals(map, add, out, g + (size_t)map->units * (size_t)map->taps * stride, stride, slopes);
 }
 
 enum { POOLED_RUNS = 6 };

@@ -238,15 +238,6 @@ KERNEL void AffinePooled(const CkLanesWindow *w, PetscBool add, const float *f, 
   }
 }
 
-/* Half a pack as doubles; written out, because gcc makes better code of this than of __builtin_convertvector(). */
-INLINE Doubles ToDoubles(const float *x)
-{
-  Doubles y;
-
-  for (int k = 0; k < LANES / 2; ++k) y[k] = (double)x[k];
-  return y;
-}
-
 /* Adds `width` half packs. */
 INLINE void AddMoments(int width, const float *x, const float *y, Doubles *sum, Doubles *product)
 {

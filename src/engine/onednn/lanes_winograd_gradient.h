@@ -112,16 +112,17 @@ INLINE void SumsOf(int units, int channels, PetscBool add, const Band *band, con
 #undef SUMS_BLOCK
 }
 
-/* g = G' h of one unit and channel. */
-INLINE void Window(PetscBool add, const Pack *h, float *g, size_t stride)
+/* g = G' h of one unit and channel; v: part of the vector of slopes, product += g v; NULL: none. */
+INLINE void Window(PetscBool add, const Pack *h, float *g, size_t stride, const float *v, Pack *product)
 {
   for (size_t r = 0; r < WINDOW; ++r, h += 4) {
     const Pack plus = (h[1] + h[2]) * 0.5f, taps[WINDOW] = {h[0] + plus, (h[1] - h[2]) * 0.5f, plus + h[3]};
 
     for (size_t k = 0; k < WINDOW; ++k) {
-      Pack *entry = (Pack *)(g + (WINDOW * r + k) * stride);
+      Pack *entry = (Pack *)(g + (WINDOW * r + k) * stride), value = taps[k] + (add ? *entry : (Pack){0});
 
-      *entry = taps[k] + (add ? *entry : (Pack){0});
+      *entry = value;
+      if (v) *product += v[WINDOW * r + k] * value;
     }
   }
 }
@@ -134,11 +135,23 @@ typedef struct {
   PetscBool              add;
   float                 *g;
   size_t                 stride;
+  const CkLanesSlopes   *slopes; /* NULL: none; v: of the group's first window */
 } GradientGroup;
 
-INLINE float *WindowOf(const GradientGroup *q, int unit, int channel)
+/* Windows of some units and channels; h: [h_unit] packs a unit, SUMS a channel. */
+INLINE void Windows(const GradientGroup *q, int unit, int units, int channel, int channels, const Pack *h,
+                    size_t h_unit)
 {
-  return q->g + ((size_t)unit * (size_t)q->m->channels + (size_t)channel) * 9 * q->stride;
+  Pack product = {0};
+
+  for (int i = 0; i < units; ++i)
+    for (int j = 0; j < channels; ++j) {
+      const size_t at = ((size_t)(unit + i) * (size_t)q->m->channels + (size_t)(channel + j)) * 9;
+
+      Window(q->add, h + (size_t)i * h_unit + (size_t)(j * SUMS), q->g + at * q->stride, q->stride,
+             q->slopes ? q->slopes->v + at : NULL, &product);
+    }
+  if (q->slopes) AddLanes(q->slopes->sums, &product);
 }
 
 /* The image is one band: sums are complete at once. */
@@ -155,8 +168,7 @@ INLINE void GradientWhole(const GradientGroup *q, const Band *band, const Pack *
         SumsOf(units, channels, PETSC_FALSE, band, e + (size_t)o * e_unit + point * (e_unit / 4), e_unit,
                v + (size_t)c * v_channel + point * (v_channel / 4), v_channel, &h[0][point],
                (size_t)(GRADIENT_CHANNELS * SUMS));
-      for (int i = 0; i < units; ++i)
-        for (int j = 0; j < channels; ++j) Window(q->add, &h[i][j * SUMS], WindowOf(q, o + i, c + j), q->stride);
+      Windows(q, o, units, c, channels, &h[0][0], (size_t)(GRADIENT_CHANNELS * SUMS));
     }
 }
 
@@ -197,11 +209,11 @@ INLINE void Gradient(const GradientGroup *q, Pack *scratch)
       else GradientBand(q, &band, (PetscBool)(row > 0 || pair > 0), e, e_unit, v, v_channel, h);
     }
   for (int o = 0; o < q->units && !whole; ++o)
-    for (int c = 0; c < q->channels; ++c)
-      Window(q->add, h + (size_t)(o * q->channels + c) * SUMS, WindowOf(q, o, c), q->stride);
+    Windows(q, o, 1, 0, q->channels, h + (size_t)(o * q->channels) * SUMS, 0);
 }
 
-INLINE void DerivativeTotals(const CkLanesWinograd *m, PetscBool add, const Pack *e, float *g, size_t stride)
+INLINE void DerivativeTotals(const CkLanesWinograd *m, PetscBool add, const Pack *e, float *g, size_t stride,
+                             const CkLanesSlopes *slopes)
 {
   for (int o = 0; o < m->units; ++o) {
     const Pack *from = e + (size_t)o * m->out_plane;
@@ -209,13 +221,18 @@ INLINE void DerivativeTotals(const CkLanesWinograd *m, PetscBool add, const Pack
 
     for (int p = 0; p < m->out[0] * m->out[1]; ++p) sum += from[p];
     *total = sum;
+    if (slopes) {
+      sum *= slopes->v[9 * m->units * m->channels + o];
+      AddLanes(slopes->sums, &sum);
+    }
   }
 }
 
 KERNEL void WinogradGradient(const CkLanesWinograd *m, PetscBool add, PetscBool shift, const float *x, const float *d,
-                             float *g, size_t stride, float *scratch)
+                             float *g, size_t stride, const CkLanesSlopes *slopes, float *scratch)
 {
   GradientGroup q = {.m = m, .add = add, .stride = stride};
+  CkLanesSlopes of_group;
 
   for (int o = 0; o < m->units; o += CK_GRADIENT_GROUP)
     for (int c = 0; c < m->channels; c += CK_GRADIENT_GROUP) {
@@ -224,7 +241,13 @@ KERNEL void WinogradGradient(const CkLanesWinograd *m, PetscBool add, PetscBool 
       q.x = (const Pack *)x + (size_t)c * m->in_plane;
       q.e = (const Pack *)d + (size_t)o * m->out_plane;
       q.g = g + ((size_t)o * (size_t)m->channels + (size_t)c) * 9 * stride;
+      if (slopes) {
+        of_group =
+          (CkLanesSlopes){.v = slopes->v + ((size_t)o * (size_t)m->channels + (size_t)c) * 9, .sums = slopes->sums};
+        q.slopes = &of_group;
+      }
       Gradient(&q, (Pack *)scratch);
     }
-  if (shift) DerivativeTotals(m, add, (const Pack *)d, g + (size_t)m->units * (size_t)m->channels * 9 * stride, stride);
+  if (shift)
+    DerivativeTotals(m, add, (const Pack *)d, g + (size_t)m->units * (size_t)m->channels * 9 * stride, stride, slopes);
 }

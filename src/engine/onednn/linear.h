@@ -49,9 +49,13 @@ PetscErrorCode CkLinearPack(const CkLinear *l, const double w[], float packed[])
 PetscErrorCode CkLinearApply(CkPlan *plan, const CkStep *step, PetscInt chunk, PetscInt count, const float weights[],
                              const float shifts[], float *y);
 /* Per-sample gradients of a chunk: entry i of weights and shifts in pack i of g, `stride` numbers apart; d: derivatives
-   of the output; add: g += */
+   of the output; add: g += ; slopes: of these gradients, where CkLinearHasSlopes(); NULL: none. */
 PetscErrorCode CkLinearGradients(CkPlan *plan, const CkStep *step, PetscInt chunk, PetscBool add, const float *d,
-                                 float *g, size_t stride);
+                                 float *g, size_t stride, const CkLanesSlopes *slopes);
+static inline PetscBool CkLinearHasSlopes(const CkLinear *l)
+{
+  return (PetscBool)(!l->pool && l->means[CK_PRIMITIVE_WEIGHTS] != CK_BY_PRIMITIVE);
+}
 
 /* The input and the output's derivative of a dense layer as matrices: matrix_x and matrix_d of those chunks. */
 PetscErrorCode CkDenseGather(CkPlan *plan, const CkStep *step, PetscInt chunk, PetscInt count);

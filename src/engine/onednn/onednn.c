@@ -149,6 +149,7 @@ static PetscErrorCode Run(CkEngine engine, PetscBool backward, PetscInt n, const
   if (!backward) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(BackwardFlops(engine, &flops, &gradients)); /* those of explicit gradients are logged where they are made */
   PetscCall(PetscLogEventBegin(CK_Backward, 0, 0, 0, 0));
+  PetscCall(CkOnednnTakeSlopes(engine));
   PetscCall(CkPlanBackward(plan));
   PetscCall(PetscLogFlops(flops * (double)n));
   PetscCall(PetscLogEventEnd(CK_Backward, 0, 0, 0, 0));

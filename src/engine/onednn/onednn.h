@@ -13,6 +13,7 @@ typedef struct {
   double       *buffers;
   PetscInt      nbuffers;
   PetscBool     gathered; /* dense layers' matrices are those of the loaded tile */
+  PetscInt64 slopes; /* the plan's slopes of the loaded tile are of these columns (CkEngine.columns_number); 0: none */
 
   int *taps, *rows; /* [max(CK_PART_ENTRIES, chunks)]: 0, 1, ..; [samples]: packs before each row of a part */
 
@@ -40,6 +41,8 @@ PetscErrorCode CkOnednnEntries(CkEngine engine, void *G, size_t ld);
 /* contract.c */
 PetscErrorCode CkOnednnColumnBytes(CkEngine engine, PetscInt m, size_t *bytes);
 PetscErrorCode CkOnednnPackColumn(CkEngine engine, PetscInt j, const double v[]);
+/* Before the backward pass: where there is one column, layers take its products with the gradients they make. */
+PetscErrorCode CkOnednnTakeSlopes(CkEngine engine);
 PetscErrorCode CkOnednnDot(CkEngine engine, double S[]);
 PetscErrorCode CkOnednnAccumulate(CkEngine engine, PetscInt m, const double S[], double A[]);
 PetscErrorCode CkOnednnAccumulateExact(CkEngine engine, PetscInt m, const double S[], CkExactSum sum);

@@ -386,7 +386,8 @@ static PetscErrorCode AllocateRows(CkPlan *plan)
   PetscFunctionBeginUser;
   PetscCall(CkArenaFloats(&plan->arena, rows, &plan->logit_rows));
   PetscCall(CkArenaFloats(&plan->arena, rows, &plan->delta_rows));
-  PetscCall(PetscMalloc2(plan->capacity, &plan->first, plan->capacity, &plan->count));
+  PetscCall(PetscMalloc3(plan->capacity, &plan->first, plan->capacity, &plan->count,
+                         plan->capacity * plan->lanes->lanes, &plan->slopes));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -456,7 +457,7 @@ PetscErrorCode CkPlanDestroy(CkPlan **old)
     PetscCall(PetscFree2(step->inputs, step->add));
   }
   PetscCall(PetscFree2(plan->tensors, plan->steps));
-  PetscCall(PetscFree2(plan->first, plan->count));
+  PetscCall(PetscFree3(plan->first, plan->count, plan->slopes));
   PetscCall(PetscFree(plan->weighted));
   PetscCall(CkFoldDestroy(&plan->fold));
   PetscCall(CkArenaFree(&plan->arena));

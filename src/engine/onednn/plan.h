@@ -80,11 +80,12 @@ struct CkStep {
 
 /* A layer with parameters, as the contractions see it (contract.c). */
 typedef struct {
-  PetscInt    step;    /* -1: does nothing to the loss */
-  CkLayerForm form;    /* factored or explicit */
-  size_t      entries; /* weights and shifts in folded coordinates */
-  float      *G;       /* explicit: [chunks x entries] packs: CkPlanGradients() */
-  PetscBool   idle;    /* its gradients are not wanted: none of its weights is in the range */
+  PetscInt     step;    /* -1: does nothing to the loss */
+  CkLayerForm  form;    /* factored or explicit */
+  size_t       entries; /* weights and shifts in folded coordinates */
+  float       *G;       /* explicit: [chunks x entries] packs: CkPlanGradients() */
+  const float *column;  /* explicit: a vector [entries] whose products with the gradients are taken as they are made */
+  PetscBool    idle;    /* its gradients are not wanted: none of its weights is in the range */
 } CkWeighted;
 
 /* The training run in progress (train.c). */
@@ -140,6 +141,7 @@ struct CkPlan {
   const float *features;                /* [n x size of tensor 0]: the caller's, until the backward pass is done */
   PetscInt    *first, *count;           /* [chunks] samples of a chunk: first.. first+count-1 */
   float       *logit_rows, *delta_rows; /* [capacity*lanes x classes] */
+  double      *slopes;                  /* [capacity*lanes] products of all layers with their columns */
   CkTraining  *training;                /* NULL: evaluation mode */
 };
 

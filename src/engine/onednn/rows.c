@@ -50,7 +50,7 @@ PetscErrorCode CkPartGradients(const CkPart *p, PetscInt chunk, const float **g)
   }
   /* with room for a unit's rows behind it */
   PetscCall(CkPartWork(p->engine, (p->weighted->entries + (size_t)p->layer->fan_in) * lanes, &work));
-  PetscCall(CkLinearGradients(p->plan, p->step, chunk, PETSC_FALSE, CkPartDerivative(p, chunk), work, lanes));
+  PetscCall(CkLinearGradients(p->plan, p->step, chunk, PETSC_FALSE, CkPartDerivative(p, chunk), work, lanes, NULL));
   *g = work;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -31,7 +31,7 @@ PetscErrorCode CkLinearApply(CkPlan *plan, const CkStep *step, PetscInt chunk, P
 }
 
 PetscErrorCode CkLinearGradients(CkPlan *plan, const CkStep *step, PetscInt chunk, PetscBool add, const float *d,
-                                 float *g, size_t stride)
+                                 float *g, size_t stride, const CkLanesSlopes *slopes)
 {
   const CkLinear    *l = (const CkLinear *)step->data;
   const CkFoldLayer *f = &plan->fold->layers[plan->fold->of_layer[step->layer]];
@@ -42,8 +42,8 @@ PetscErrorCode CkLinearGradients(CkPlan *plan, const CkStep *step, PetscInt chun
                                   g, stride));
   else if (l->means[CK_PRIMITIVE_WEIGHTS] == CK_BY_WINOGRAD)
     plan->lanes->winograd_gradient(&l->winograd, add, (PetscBool)f->shift, CkTensorX(plan, step->inputs[0], chunk), d,
-                                   g, stride, plan->scratch);
-  else plan->lanes->outer(&l->map, add, (PetscBool)f->shift, KernelInput(plan, step, chunk), d, g, stride);
+                                   g, stride, slopes, plan->scratch);
+  else plan->lanes->outer(&l->map, add, (PetscBool)f->shift, KernelInput(plan, step, chunk), d, g, stride, slopes);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -135,20 +135,24 @@ static PetscErrorCode SparseGradients(CkPlan *plan, const CkStep *step, PetscInt
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Explicit gradients of the chunks' samples. */
+/* Explicit gradients of the chunks' samples, and their slopes if there is one column. */
 static PetscErrorCode ExplicitGradients(CkPlan *plan, const CkStep *step, PetscInt chunk, PetscInt count)
 {
   const CkLinear *l = (const CkLinear *)step->data;
   const PetscInt  weighted = plan->fold->of_layer[step->layer];
   const size_t    lanes = (size_t)plan->lanes->lanes;
+  const float    *column = plan->weighted[weighted].column;
 
   PetscFunctionBeginUser;
   PetscCall(PetscLogEventBegin(CK_Gradient, 0, 0, 0, 0));
   for (PetscInt c = chunk; c < chunk + count; ++c) {
-    float *g = CkPlanGradients(plan, weighted, c);
+    const CkLanesSlopes slopes = {.v = column, .sums = plan->slopes + (size_t)c * lanes};
+    float              *g = CkPlanGradients(plan, weighted, c);
 
     if (l->pool) PetscCall(SparseGradients(plan, step, c, g, lanes));
-    else PetscCall(CkLinearGradients(plan, step, c, PETSC_FALSE, CkTensorD(plan, step->output, c), g, lanes));
+    else
+      PetscCall(CkLinearGradients(plan, step, c, PETSC_FALSE, CkTensorD(plan, step->output, c), g, lanes,
+                                  column ? &slopes : NULL));
     PetscCall(PetscLogFlops(2 * (double)l->map.units * (double)l->map.taps * (double)plan->count[c] *
                             (l->dense ? 1 : (double)l->map.positions)));
   }

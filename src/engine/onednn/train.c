@@ -23,7 +23,7 @@ static PetscErrorCode TrainConv(CkPlan *plan, CkStep *step, PetscInt chunk)
 
   PetscFunctionBeginUser;
   PetscCall(CkLinearGradients(plan, step, chunk, add, CkTensorD(plan, step->output, chunk), l->block_gradient,
-                              (size_t)plan->lanes->lanes));
+                              (size_t)plan->lanes->lanes, NULL));
   if (chunk + 1 < t->block_chunk[block + 1]) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscArrayzero(l->block_sums, weights + f->units * f->shift));
   plan->lanes->lane_sums((size_t)(weights + f->units * f->shift), l->block_gradient, l->block_sums);

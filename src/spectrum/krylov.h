@@ -14,6 +14,8 @@ PetscErrorCode CkKrylovPlanMake(CkSpectrum s);
 typedef struct {
   double    largest;
   PetscBool sample;
+  MPI_Comm  comm; /* of the spectrum, whose first rank says how far the solver is */
+  double    told; /* when it last did: CkElapsed() */
 } CkKrylovScale;
 /* A solver as s->krylov says, for A (D, or K on PETSC_COMM_SELF), with SLEPc's options taken; checked. scale lives as
    long as the solver. */

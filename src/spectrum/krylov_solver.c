@@ -1,5 +1,6 @@
 #include "krylov.h"
 #include <clarkia/error.h>
+#include <clarkia/progress.h>
 
 /* krylov_solver.c: the EPS of the route, with SLEPc's own options. */
 
@@ -14,6 +15,31 @@ static PetscErrorCode RelativeToLargest(EPS eps, PetscScalar value, PetscScalar 
   scale->largest = PetscMax(scale->largest, size);
   *error = scale->largest > 0 ? residual / scale->largest : residual;
   if (scale->sample && size > CK_NULL_VALUE * scale->largest) *error *= sqrt(scale->largest / size);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* How far the solver is, once a minute: its passes tell only of themselves. */
+static PetscErrorCode Tell(EPS eps, PetscInt iteration, PetscInt converged, PetscScalar values[],
+                           PetscScalar imaginary[], PetscReal errors[], PetscInt n, void *context)
+{
+  const double   minute = 60, now = CkElapsed();
+  CkKrylovScale *scale = context;
+  PetscReal      tolerance;
+  PetscInt       nev;
+  char           next[64] = "";
+
+  PetscFunctionBeginUser;
+  (void)values, (void)imaginary;
+  if (now - scale->told < minute) PetscFunctionReturn(PETSC_SUCCESS);
+  scale->told = now;
+  PetscCall(EPSGetTolerances(eps, &tolerance, NULL));
+  PetscCall(EPSGetDimensions(eps, &nev, NULL, NULL));
+  if (converged < n)
+    PetscCall(PetscSNPrintf(next, sizeof(next), ", residual of the next %.2g, wanted %.2g", (double)errors[converged],
+                            (double)tolerance));
+  PetscCall(CkLog(scale->comm,
+                  "eigensolver: %" PetscInt_FMT " of %" PetscInt_FMT " pairs after iteration %" PetscInt_FMT "%s",
+                  PetscMin(converged, nev), nev, iteration, next));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -42,7 +68,8 @@ PetscErrorCode CkKrylovSolverCreate(CkSpectrum s, Mat A, CkKrylovScale *scale, E
 
   PetscFunctionBeginUser;
   PetscCall(CkBlockEPSRegister());
-  *scale = (CkKrylovScale){.largest = 0, .sample = (PetscBool)(s->krylov.form == CK_KRYLOV_SAMPLE)};
+  *scale =
+    (CkKrylovScale){.sample = (PetscBool)(s->krylov.form == CK_KRYLOV_SAMPLE), .comm = s->comm, .told = CkElapsed()};
   PetscCall(EPSCreate(PetscObjectComm((PetscObject)A), eps));
   PetscCall(EPSSetOperators(*eps, A, NULL));
   PetscCall(EPSSetProblemType(*eps, EPS_HEP));
@@ -51,6 +78,7 @@ PetscErrorCode CkKrylovSolverCreate(CkSpectrum s, Mat A, CkKrylovScale *scale, E
   PetscCall(EPSSetWhichEigenpairs(*eps, EPS_LARGEST_REAL));
   PetscCall(EPSSetDimensions(*eps, s->krylov.nev, s->krylov.ncv, PETSC_DEFAULT));
   PetscCall(EPSSetConvergenceTestFunction(*eps, RelativeToLargest, scale, NULL));
+  PetscCall(EPSMonitorSet(*eps, Tell, scale, NULL));
   PetscCall(SetFromOptions(s, *eps));
   PetscCall(PetscObjectTypeCompare((PetscObject)*eps, CK_EPS_BLOCK, &block));
   if (!block) PetscCall(CkKrylovSetBasis(*eps, A, s->krylov.ncv, 0)); /* that type starts by itself */

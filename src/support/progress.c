@@ -20,6 +20,9 @@ struct _p_CkProgress {
 
 static const double TERMINAL_INTERVAL = 0.2, FILE_INTERVAL = 60; /* seconds between lines */
 
+/* When a line last went to a file, whatever its work: many short works, one after the other, are long work too. */
+static double last_line = -1;
+
 /* The terminal's cursor stands behind a line of progress, which the next line of text replaces. */
 static PetscBool line_is_open = PETSC_FALSE;
 
@@ -92,6 +95,7 @@ PetscErrorCode CkProgressCreate(MPI_Comm comm, const char what[], const char uni
   snprintf(p->texts[1], sizeof(p->texts[1]), "%s", unit);
   p->total = total;
   p->start = p->last = Now();
+  if (last_line < 0) last_line = p->start;
   *progress = p;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -126,7 +130,7 @@ static void PrintProgress(CkProgress p, double done, double now)
   fflush(stdout);
   line_is_open = p->terminal;
   p->printed = PETSC_TRUE;
-  p->last = now;
+  p->last = last_line = now;
 }
 
 PetscErrorCode CkProgressUpdate(CkProgress p, double done)
@@ -136,7 +140,7 @@ PetscErrorCode CkProgressUpdate(CkProgress p, double done)
   PetscFunctionBeginUser;
   if (!p->prints) PetscFunctionReturn(PETSC_SUCCESS);
   now = Now();
-  if (now - p->last >= (p->terminal ? TERMINAL_INTERVAL : FILE_INTERVAL)) PrintProgress(p, done, now);
+  if (p->terminal ? now - p->last >= TERMINAL_INTERVAL : now - last_line >= FILE_INTERVAL) PrintProgress(p, done, now);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

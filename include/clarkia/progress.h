@@ -9,7 +9,8 @@ PetscErrorCode CkLog(MPI_Comm comm, const char format[], ...) PETSC_ATTRIBUTE_FO
 /* Seconds since the first call, that of the line with which every run begins: the run's clock. */
 double CkElapsed(void);
 
-/* Progress of long work: on a terminal one line with rate and time left, rewritten; in a file one line a minute. */
+/* Progress of long work: on a terminal one line with rate and time left, rewritten; in a file one line a minute. Work
+   within other work prints only where that one has been silent for as long. */
 typedef struct _p_CkProgress *CkProgress;
 PetscErrorCode                CkProgressCreate(MPI_Comm comm, const char what[], const char unit[], double total,
                                                CkProgress *progress);

@@ -2,6 +2,7 @@
 #include <clarkia/error.h>
 #include <clarkia/loss.h>
 #include <clarkia/nodearray.h>
+#include <clarkia/progress.h>
 #include <clarkia/rowops.h>
 
 /*
@@ -107,16 +108,17 @@ struct _p_CkLoss {
 };
 
 struct _p_CkPass {
-  CkLoss    loss;
-  PetscBool active, forward_only, over;
-  CkBatch   batch;
-  CkBlocks  blocks;
-  CkTile    now;
-  PetscInt  rounds;
-  PetscInt *index;   /* [tile] samples of the tile */
-  double   *values;  /* [tile] */
-  int      *correct; /* [tile] */
-  CkVerdict verdict; /* first non-finite number met on this rank */
+  CkLoss     loss;
+  PetscBool  active, forward_only, over;
+  CkBatch    batch;
+  CkBlocks   blocks;
+  CkTile     now;
+  PetscInt   rounds;
+  PetscInt  *index;    /* [tile] samples of the tile */
+  double    *values;   /* [tile] */
+  int       *correct;  /* [tile] */
+  CkVerdict  verdict;  /* first non-finite number met on this rank */
+  CkProgress progress; /* of a sweep of several rounds */
 
   PetscInt    first, count; /* range of entries */
   PetscInt    m;            /* columns of Dot */

@@ -56,6 +56,9 @@ PetscErrorCode CkPassStart(CkLoss loss, const CkBatch *batch, PetscBool forward_
   PetscCall(loss->type->usecolumns(loss, 0, NULL));
   PetscCall(CkLossGetBlocks(loss, batch->n, &p->blocks));
   p->rounds = CkBlocksRounds(&p->blocks);
+  if (p->rounds > 1)
+    PetscCall(CkProgressCreate(loss->comm, forward_only ? "losses" : "a pass over the data", "samples", batch->n,
+                               &p->progress));
   *pass = p;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -236,6 +239,7 @@ static PetscErrorCode Finish(CkPass pass)
 
   PetscFunctionBeginUser;
   PetscCall(Widen(pass));
+  PetscCall(CkProgressDestroy(&pass->progress));
   pass->over = PETSC_TRUE;
   pass->now.more = PETSC_FALSE;
   pass->now.n = 0;
@@ -258,6 +262,7 @@ PetscErrorCode CkPassNext(CkPass pass, CkTile *tile)
   else {
     CkBlocksTile(&pass->blocks, pass->now.round, &pass->now.first, &pass->now.n);
     if (pass->verdict.code) pass->now.n = 0;
+    if (pass->progress && pass->now.n > 0) PetscCall(CkProgressUpdate(pass->progress, pass->now.first));
     PetscCall(LoadTile(pass, pass->now.first, pass->now.n));
     for (PetscInt k = 0; k < pass->now.n; ++k) {
       if (!isfinite(pass->values[k])) BlameSample(pass, k, "loss", pass->values[k]);
@@ -470,6 +475,7 @@ PetscErrorCode CkPassEnd(CkPass *pass)
 
   PetscFunctionBeginUser;
   if (p && p->active) PetscCall(Widen(p));
+  if (p) PetscCall(CkProgressDestroy(&p->progress));
   if (p) p->active = PETSC_FALSE;
   *pass = NULL;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -11,6 +11,7 @@ struct _p_CkProgress {
   MPI_Comm    comm;
   PetscBool   prints;   /* this is rank 0 */
   PetscBool   terminal; /* a person watches: rewrite one line */
+  PetscBool   nested;   /* part of other work with a line of its own */
   const char *what, *unit;
   char        texts[2][64];
   double      total;
@@ -18,10 +19,11 @@ struct _p_CkProgress {
   PetscBool   printed;
 };
 
-static const double TERMINAL_INTERVAL = 0.2, FILE_INTERVAL = 60; /* seconds between lines */
+static const double TERMINAL_INTERVAL = 0.2, NESTED_INTERVAL = 5, FILE_INTERVAL = 60; /* seconds between lines */
 
-/* When a line last went to a file, whatever its work: many short works, one after the other, are long work too. */
+/* When a line was last printed, whatever its work: many short works, one after the other, are long work too. */
 static double last_line = -1;
+static int    works = 0; /* under way */
 
 /* The terminal's cursor stands behind a line of progress, which the next line of text replaces. */
 static PetscBool line_is_open = PETSC_FALSE;
@@ -95,6 +97,7 @@ PetscErrorCode CkProgressCreate(MPI_Comm comm, const char what[], const char uni
   snprintf(p->texts[1], sizeof(p->texts[1]), "%s", unit);
   p->total = total;
   p->start = p->last = Now();
+  p->nested = (PetscBool)(works++ > 0);
   if (last_line < 0) last_line = p->start;
   *progress = p;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -140,7 +143,9 @@ PetscErrorCode CkProgressUpdate(CkProgress p, double done)
   PetscFunctionBeginUser;
   if (!p->prints) PetscFunctionReturn(PETSC_SUCCESS);
   now = Now();
-  if (p->terminal ? now - p->last >= TERMINAL_INTERVAL : now - last_line >= FILE_INTERVAL) PrintProgress(p, done, now);
+  if (p->terminal && !p->nested ? now - p->last >= TERMINAL_INTERVAL
+                                : now - last_line >= (p->terminal ? NESTED_INTERVAL : FILE_INTERVAL))
+    PrintProgress(p, done, now);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -158,6 +163,7 @@ PetscErrorCode CkProgressDestroy(CkProgress *progress)
     line_is_open = PETSC_FALSE;
     fflush(stdout);
   }
+  --works;
   PetscCall(PetscFree(*progress));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -1,12 +1,12 @@
 /* provenance.c: program, libraries, machine and options of this run. */
 #define _GNU_SOURCE /* dl_iterate_phdr, gethostname */
-#include <clarkia/file.h>
 #include <clarkia/options.h>
 #include <clarkia/progress.h>
 #include <clarkia/provenance.h>
 #include <clarkia/revision.h>
 #include <dlfcn.h>
 #include <elpa/elpa_version.h>
+#include <file_private.h>
 #include <link.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <slepcsys.h>
@@ -188,7 +188,7 @@ static PetscErrorCode WriteMachine(CkFile file)
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(PETSC_COMM_WORLD, &ranks));
-  PetscCall(CkMemoryPeakAll(PETSC_COMM_WORLD, &memory));
+  PetscCall(CkMemoryPeakAll(file->comm, &memory)); /* the others may not be here */
   (void)gethostname(host, sizeof(host) - 1);
   CkTimeStamp(now);
   PetscCall(CkFileWriteInt(file, "/", "ranks", ranks));

@@ -1,5 +1,6 @@
 #include "testing.h"
 #include <clarkia/file.h>
+#include <clarkia/progress.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <file_private.h>
@@ -730,6 +731,28 @@ static void a_flipped_bit_breaks_the_seal(void **state)
   assert_user_error(CkFileCheckSeal(PETSC_COMM_WORLD, Path("missing.h5")));
 }
 
+/* The others know nothing of the file. */
+static void one_rank_alone_writes_the_provenance(void **state)
+{
+  CkFile     file;
+  PetscInt64 ranks;
+  double     memory;
+
+  (void)state;
+  if (me == ranks_all - 1) {
+    OK(CkFileCreate(PETSC_COMM_SELF, Path("alone.h5"), &file));
+    OK(CkFileWriteProvenance(file));
+    OK(CkFileCommit(file));
+    OK(CkFileDestroy(&file));
+  }
+  Barrier();
+  OK(CkFileOpen(PETSC_COMM_WORLD, Path("alone.h5"), &file));
+  OK(CkFileReadInt(file, "/", "ranks", &ranks, NULL));
+  OK(CkFileReadReal(file, "/", "peak_memory", &memory, NULL));
+  OK(CkFileDestroy(&file));
+  assert_on_all_ranks(ranks == ranks_all && (me != ranks_all - 1 || (memory > 0 && memory <= CkMemoryPeak())));
+}
+
 static void checksums_chain(void **state)
 {
   const char text[] = "foobar";
@@ -759,6 +782,7 @@ static const struct CMUnitTest tests[] = {
   test(odd_names_work),
   test(a_full_disk_is_foreseen),
   test(a_disk_that_fills_up_while_writing_is_noticed),
+  test(one_rank_alone_writes_the_provenance),
   test(checksums_chain),
 };
 

@@ -76,12 +76,15 @@ PetscErrorCode CkDynamicsGetNextStop(CkDynamics dynamics, PetscInt *step);
 PetscErrorCode CkDynamicsSetPause(CkDynamics dynamics, PetscErrorCode (*pause)(CkDynamics, void *), void *context);
 /* Checks the numbers against the loss; user errors: batch larger than the data, more updates than can be counted. */
 PetscErrorCode CkDynamicsSetUp(CkDynamics dynamics);
-/* One update. User error where the loss or a weight is no longer finite: it names epoch, update and batch. */
+/* One update. User error, on all ranks, where the loss or a weight of a replica is no longer finite. */
 PetscErrorCode CkDynamicsStep(CkDynamics dynamics);
 /* Up to the end of -dynamics_epochs epochs, counted from the first; from wherever it stands. */
 PetscErrorCode CkDynamicsRun(CkDynamics dynamics);
 /* Epochs finished, epochs of the run, updates done; each may be NULL. */
 PetscErrorCode CkDynamicsGetProgress(CkDynamics dynamics, PetscInt *epoch, PetscInt *epochs, PetscInt *step);
+/* After a user error of a run, on all ranks: the replica whose work met it (-1: it was met in work for all) and the
+ * updates that replica had done. Collective on the communicator of the replicas. */
+PetscErrorCode CkDynamicsGetFailure(CkDynamics dynamics, PetscInt *replica, PetscInt *step);
 /* Samples of a batch and updates of an epoch; after set-up. */
 PetscErrorCode CkDynamicsGetBatches(CkDynamics dynamics, PetscInt *batch, PetscInt *updates);
 /* Whether gradients are those of training mode; after CkDynamicsSetFromOptions(). */

@@ -16,6 +16,9 @@ PetscErrorCode CkReplicasGetComms(CkReplicas replicas, MPI_Comm *all, MPI_Comm *
 /* Not collective. All replicas; first of mine; how many of them; groups. Each may be NULL. */
 PetscErrorCode CkReplicasGetCounts(CkReplicas replicas, PetscInt *all, PetscInt *first, PetscInt *mine,
                                    PetscInt *groups);
+/* Collective. What has come of the work of each group, 0 or a code that all of its ranks have: where a group has met a
+   user error, all groups return that of the first (CkErrorShare()). */
+PetscErrorCode CkReplicasAgree(CkReplicas replicas, PetscErrorCode ierr);
 /* Collective. mine [replicas of the group x width], the same on all ranks of the group -> all [R x width] everywhere.
  */
 PetscErrorCode CkReplicasGather(CkReplicas replicas, PetscInt width, const double mine[], double all[]);

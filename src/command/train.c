@@ -214,14 +214,18 @@ static PetscErrorCode Begin(CkTraining *t)
 /* A run that fails has told why; here is where, and what is left of it. */
 static PetscErrorCode TellFailure(const CkTraining *t)
 {
-  PetscInt    step, batch, updates, kept = -1;
+  PetscInt    step, batch, updates, replica, R, kept = -1;
   const char *file = "";
+  char        of[64] = "";
 
   PetscFunctionBeginUser;
-  PetscCall(CkDynamicsGetProgress(t->dynamics, NULL, NULL, &step));
+  PetscCall(CkDynamicsGetFailure(t->dynamics, &replica, &step));
   PetscCall(CkDynamicsGetBatches(t->dynamics, &batch, &updates));
-  PetscCall(CkLog(t->comm, "the run ended in update %" PetscInt_FMT ", batch %" PetscInt_FMT " of epoch %" PetscInt_FMT,
-                  step + 1, step % updates + 1, step / updates + 1));
+  PetscCall(CkReplicasGetCounts(t->replicas, &R, NULL, NULL, NULL));
+  if (R > 1 && replica >= 0) PetscCall(PetscSNPrintf(of, sizeof(of), ", of replica %" PetscInt_FMT, replica));
+  PetscCall(CkLog(t->comm,
+                  "the run ended in update %" PetscInt_FMT ", batch %" PetscInt_FMT " of epoch %" PetscInt_FMT "%s",
+                  step + 1, step % updates + 1, step / updates + 1, of));
   if (t->checkpoint) PetscCall(CkCheckpointGetLast(t->checkpoint, &file, &kept));
   if (kept >= 0) PetscCall(CkLog(t->comm, "the last good checkpoint is %s, after update %" PetscInt_FMT, file, kept));
   else if (t->checkpoint) PetscCall(CkLog(t->comm, "there is no checkpoint yet"));

@@ -281,15 +281,21 @@ static PetscErrorCode EvaluateTest(CkDynamics dynamics, Vec x, double *mean, dou
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* dynamics->numbers, of all replicas. */
-static PetscErrorCode EvaluateMembers(CkDynamics dynamics)
+PetscErrorCode CkDynamicsAgree(CkDynamics dynamics, PetscErrorCode ierr)
 {
-  double *mine;
-  CkNet   net;
+  PetscFunctionBeginUser;
+  if (ierr) dynamics->failed = PETSC_TRUE;
+  PetscCall(CkReplicasAgree(dynamics->replicas, ierr));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* mine [replicas of this group x CK_NUMBERS] */
+static PetscErrorCode EvaluateMine(CkDynamics dynamics, double mine[])
+{
+  CkNet net;
 
   PetscFunctionBeginUser;
   PetscCall(CkLossGetNet(dynamics->loss, &net));
-  PetscCall(PetscMalloc1(dynamics->nmembers * CK_NUMBERS, &mine));
   for (PetscInt m = 0; m < dynamics->nmembers; ++m) {
     double         *numbers = mine + m * CK_NUMBERS;
     const CkMember *member = &dynamics->members[m];
@@ -299,6 +305,17 @@ static PetscErrorCode EvaluateMembers(CkDynamics dynamics)
     numbers[CK_ERROR] = net ? 1 - (double)member->correct / (double)member->seen : NAN;
     PetscCall(EvaluateTest(dynamics, dynamics->x, &numbers[CK_TEST_LOSS], &numbers[CK_TEST_ERROR]));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* dynamics->numbers, of all replicas. */
+static PetscErrorCode EvaluateMembers(CkDynamics dynamics)
+{
+  double *mine;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(dynamics->nmembers * CK_NUMBERS, &mine));
+  PetscCall(CkDynamicsAgree(dynamics, EvaluateMine(dynamics, mine)));
   PetscCall(CkReplicasGather(dynamics->replicas, CK_NUMBERS, mine, dynamics->numbers));
   PetscCall(PetscFree(mine));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -307,8 +324,9 @@ static PetscErrorCode EvaluateMembers(CkDynamics dynamics)
 /* Means over the replicas; the test numbers of types that meet are those of the consensus. */
 static PetscErrorCode MakeReport(CkDynamics dynamics, CkEpochReport *report)
 {
-  double   mean[CK_NUMBERS] = {0};
-  PetscInt R;
+  double         mean[CK_NUMBERS] = {0};
+  PetscErrorCode ierr;
+  PetscInt       R;
 
   PetscFunctionBeginUser;
   PetscCall(CkReplicasGetCounts(dynamics->replicas, &R, NULL, NULL, NULL));
@@ -316,7 +334,8 @@ static PetscErrorCode MakeReport(CkDynamics dynamics, CkEpochReport *report)
   for (PetscInt i = 0; i < R * CK_NUMBERS; ++i) mean[i % CK_NUMBERS] += dynamics->numbers[i] / (double)R;
   if (dynamics->consensus && dynamics->test) {
     PetscCall(CkDynamicsShowResult(dynamics));
-    PetscCall(EvaluateTest(dynamics, dynamics->consensus, &mean[CK_TEST_LOSS], &mean[CK_TEST_ERROR]));
+    ierr = EvaluateTest(dynamics, dynamics->consensus, &mean[CK_TEST_LOSS], &mean[CK_TEST_ERROR]);
+    PetscCall(CkReplicasAgree(dynamics->replicas, ierr)); /* each group has done the same */
     PetscCall(CkDynamicsSelect(dynamics, 0));
   }
   *report = (CkEpochReport){.epoch = dynamics->epoch,
@@ -407,9 +426,28 @@ static PetscErrorCode UpdateFused(CkDynamics dynamics, PetscInt updates)
   now->seen += CountSamples(dynamics, run.updates);
   if (run.bad >= 0) CountUpdates(dynamics, run.updates, 0); /* for the message */
   CkCheckAll(dynamics->comm, run.bad < 0, PETSC_ERR_FP,
-             "the loss of sample %" PetscInt_FMT " is %g in training (epoch %" PetscInt_FMT ", step %" PetscInt_FMT
+             "the loss of sample %" PetscInt_FMT " is %g in training (epoch %" PetscInt_FMT ", update %" PetscInt_FMT
              "): if training diverges, lower the learning rate; else look at the data",
-             run.bad, CkPlainNan(run.value), dynamics->epoch, dynamics->step);
+             run.bad, CkPlainNan(run.value), dynamics->epoch + 1, dynamics->step + 1);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* time: of an update; fused: its learning rate */
+static PetscErrorCode UpdateMembers(CkDynamics dynamics, PetscBool fused, PetscInt updates, double *time)
+{
+  PetscErrorCode ierr;
+
+  PetscFunctionBeginUser;
+  for (PetscInt m = 0; m < dynamics->nmembers; ++m) {
+    PetscCall(CkDynamicsSelect(dynamics, m));
+    PetscCall(BeginEpoch(dynamics));
+    if (fused) PetscCall(UpdateFused(dynamics, updates));
+    else PetscCall(UpdateOnce(dynamics, time));
+    ierr = CkDynamicsPublish(dynamics, dynamics->x);
+    if (ierr)
+      CountUpdates(dynamics, updates - 1, 0); /* for the message: after an earlier one no loss would be finite */
+    PetscCall(ierr);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -421,13 +459,7 @@ PetscErrorCode CkDynamicsAdvance(CkDynamics dynamics, PetscInt stop)
   double          time = 0;
 
   PetscFunctionBeginUser;
-  for (PetscInt m = 0; m < dynamics->nmembers; ++m) {
-    PetscCall(CkDynamicsSelect(dynamics, m));
-    PetscCall(BeginEpoch(dynamics));
-    if (fused) PetscCall(UpdateFused(dynamics, updates));
-    else PetscCall(UpdateOnce(dynamics, &time));
-    PetscCall(CkDynamicsPublish(dynamics, dynamics->x));
-  }
+  PetscCall(CkDynamicsAgree(dynamics, UpdateMembers(dynamics, fused, updates, &time)));
   CountUpdates(dynamics, updates, time);
   if (dynamics->type->meets && dynamics->type->meets(dynamics)) PetscCall(CkDynamicsMeet(dynamics));
   dynamics->seconds += MPI_Wtime() - start;
@@ -449,6 +481,24 @@ PetscErrorCode CkDynamicsGetProgress(CkDynamics dynamics, PetscInt *epoch, Petsc
   if (epoch) *epoch = dynamics->epoch;
   if (epochs) *epochs = dynamics->epochs;
   if (step) *step = dynamics->step;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDynamicsGetFailure(CkDynamics dynamics, PetscInt *replica, PetscInt *step)
+{
+  PetscInt    where[2] = {dynamics->failed ? dynamics->replica : -1, dynamics->step};
+  PetscMPIInt rank, size, first;
+  MPI_Comm    all;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkReplicasGetComms(dynamics->replicas, &all, NULL));
+  PetscCallMPI(MPI_Comm_rank(all, &rank));
+  PetscCallMPI(MPI_Comm_size(all, &size));
+  first = dynamics->failed ? rank : size;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, all));
+  PetscCallMPI(MPI_Bcast(where, 2, MPIU_INT, first < size ? first : 0, all));
+  *replica = where[0];
+  *step = where[1];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

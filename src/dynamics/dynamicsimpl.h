@@ -87,6 +87,8 @@ struct _p_CkDynamics {
   Vec        consensus; /* mean of all replicas when they met last; types that meet */
   double    *numbers;   /* [R x CK_NUMBERS] after the last epoch, on every rank */
 
+  PetscBool failed; /* the work of this group's has met an error */
+
   /* The replica that moves; member -1: the loss and the state stand elsewhere. */
   PetscInt  member, replica; /* number in this group; of all, for the random streams */
   CkMember *now;
@@ -129,6 +131,9 @@ PetscErrorCode CkDynamicsDrawOrder(CkDynamics dynamics);
 /* At least one update, as many as can be made at once, but none beyond number `stop`, which lies in this epoch; what is
    due at the end of the epoch. */
 PetscErrorCode CkDynamicsAdvance(CkDynamics dynamics, PetscInt stop);
+/* What has come of the work of this group's replicas: 0 or a user error; all groups stop with that of the first.
+   Collective on all groups. */
+PetscErrorCode CkDynamicsAgree(CkDynamics dynamics, PetscErrorCode ierr);
 /* Mean of f_k at the loss's point and share of wrong predictions (NaN where nothing is predicted); evaluation mode. */
 PetscErrorCode CkDynamicsEvaluate(CkLoss loss, double *mean, double *error);
 /* run.c: all that a run goes on with, the type's own share included, to or from a file. Collective on all groups. */

@@ -306,9 +306,9 @@ static PetscInt NextSnapshot(void *context, PetscInt from)
   return done < r->info.snapshots ? CkRecorderStep(r, done) : PETSC_MAX_INT;
 }
 
-static PetscErrorCode TakeSnapshot(CkDynamics dynamics, void *context)
+/* What is recorded of this group's replicas. */
+static PetscErrorCode TakeMine(CkRecorder r, CkDynamics dynamics)
 {
-  CkRecorder     r = (CkRecorder)context;
   const PetscInt n = r->mine.replicas;
   double         scalars[CK_SCALARS];
   const double  *x;
@@ -321,6 +321,15 @@ static PetscErrorCode TakeSnapshot(CkDynamics dynamics, void *context)
     PetscCall(CkLossGetPointArray(dynamics->loss, &x));
     TakeColumns(r, x, r->values + (size_t)m * (size_t)r->mine.columns);
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TakeSnapshot(CkDynamics dynamics, void *context)
+{
+  CkRecorder r = (CkRecorder)context;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkDynamicsAgree(dynamics, TakeMine(r, dynamics)));
   PetscCall(
     CkTrajectoryAppend(r->trajectory, dynamics->step, dynamics->time, r->values, r->mine.scalars ? r->scalars : NULL));
   PetscFunctionReturn(PETSC_SUCCESS);

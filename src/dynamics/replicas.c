@@ -81,6 +81,14 @@ PetscErrorCode CkReplicasGetCounts(CkReplicas replicas, PetscInt *all, PetscInt 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode CkReplicasAgree(CkReplicas replicas, PetscErrorCode ierr)
+{
+  PetscFunctionBeginUser;
+  if (replicas->groups == 1) PetscCall(ierr);
+  else PetscCall(CkErrorShare(replicas->comm, replicas->group, ierr));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkReplicasGather(CkReplicas replicas, PetscInt width, const double mine[], double all[])
 {
   PetscMPIInt n;

@@ -138,14 +138,14 @@ static PetscErrorCode CheckTrainingPairs(CkLoss loss, const CkBatch *batch, cons
 
     if (!isfinite(pairs[2 * k]))
       CkCheckAll(loss->comm, PETSC_FALSE, PETSC_ERR_FP,
-                 "the loss of sample %" PetscInt_FMT " is %g in training (epoch %" PetscInt_FMT ", step %" PetscInt_FMT
-                 "): %s",
-                 sample, CkPlainNan(pairs[2 * k]), batch->epoch, batch->step, remedy);
+                 "the loss of sample %" PetscInt_FMT " is %g in training (epoch %" PetscInt_FMT
+                 ", update %" PetscInt_FMT "): %s",
+                 sample, CkPlainNan(pairs[2 * k]), batch->epoch + 1, batch->step + 1, remedy);
     if (pairs[2 * k + 1] == OUT_OF_RANGE)
       CkCheckAll(loss->comm, PETSC_FALSE, PETSC_ERR_FP,
-                 "the gradient of the training batch (epoch %" PetscInt_FMT ", step %" PetscInt_FMT
+                 "the gradient of the training batch (epoch %" PetscInt_FMT ", update %" PetscInt_FMT
                  "), sample %" PetscInt_FMT " and its neighbours, leaves the range of %g: %s",
-                 batch->epoch, batch->step, sample, CK_LOSS_WIDE, remedy);
+                 batch->epoch + 1, batch->step + 1, sample, CK_LOSS_WIDE, remedy);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -10,24 +10,20 @@
 /* The user error being reported or passed up the call stack; one per process, as PETSc's own error state is. */
 static struct {
   PetscBool raising;    /* inside the PetscError() call of a user error */
+  int       part;       /* a user error of a part of the ranks: how many; else 0 */
   PetscBool travelling; /* the error now returned from function to function is a user error */
   PetscBool prints;     /* this rank tells about it */
   PetscBool collective; /* and one that all ranks of PETSC_COMM_WORLD have seen */
   PetscBool traceback;  /* CkErrorSetTraceback() */
-  PetscBool held;       /* a message of PETSc's waits for CkErrorReport() */
+  PetscBool held;       /* a message of PETSc's or of a part of the ranks waits for CkErrorReport() */
   char      text[4096]; /* that message, then the functions it passed through */
   MPI_Comm  comm;       /* of all ranks, for CkErrorReport() */
 } ck_error = {.comm = MPI_COMM_NULL};
 
-static PetscErrorCode HandleUserError(MPI_Comm comm, int line, const char *function, const char *file,
-                                      PetscErrorCode code, PetscErrorType type, const char *message)
+static PetscErrorCode HandleUserError(int line, const char *function, const char *file, PetscErrorCode code,
+                                      PetscErrorType type, const char *message)
 {
-  if (type == PETSC_ERROR_INITIAL) { /* later calls come from PetscCall(), which knows no communicator */
-    int rank;
-
-    ck_error.prints = (PetscBool)(MPI_Comm_rank(comm, &rank) == MPI_SUCCESS && rank == 0);
-    if (ck_error.prints) fprintf(stderr, "clarkia: error: %s\n", message);
-  }
+  if (type == PETSC_ERROR_INITIAL && ck_error.prints) fprintf(stderr, "clarkia: error: %s\n", message);
   if (ck_error.prints && ck_error.traceback) fprintf(stderr, "  %s() at %s:%d\n", function, file, line);
   fflush(stderr);
   return code;
@@ -90,16 +86,21 @@ static void NameKey(const char message[])
   (void)PetscFree(all);
 }
 
-/* Keeps an error of PETSc's for CkErrorReport(). */
+static void KeepMessage(const char message[])
+{
+  ck_error.text[0] = '\0';
+  Append("%s%s", PetscInitializeCalled ? "" : "while reading the options: ", message);
+  for (char *at = ck_error.text; (at = strchr(at, '\n'));) *at = ' ';
+  NameKey(message);
+}
+
+/* Keeps an error of PETSc's, or of a part of the ranks, for CkErrorReport(). */
 static PetscErrorCode HoldError(int line, const char *function, const char *file, PetscErrorCode code,
                                 PetscErrorType type, const char *message)
 {
   if (type == PETSC_ERROR_INITIAL) {
     ck_error.held = PETSC_TRUE;
-    ck_error.text[0] = '\0';
-    Append("%s%s", PetscInitializeCalled ? "" : "while reading the options: ", message ? message : "");
-    for (char *at = ck_error.text; (at = strchr(at, '\n'));) *at = ' ';
-    NameKey(message ? message : "");
+    if (!ck_error.part) KeepMessage(message ? message : "");
     Append("\n");
   }
   if (ck_error.traceback) Append("  %s() at %s:%d\n", function, file, line);
@@ -111,11 +112,14 @@ static PetscErrorCode HandleError(MPI_Comm comm, int line, const char *function,
 {
   if (type == PETSC_ERROR_INITIAL) {
     ck_error.held = PETSC_FALSE;
-    if (!ck_error.raising) ck_error.travelling = ck_error.collective = PETSC_FALSE;
+    if (!ck_error.raising) {
+      ck_error.travelling = ck_error.collective = PETSC_FALSE;
+      ck_error.part = 0;
+    }
   }
-  if (ck_error.travelling) return HandleUserError(comm, line, function, file, code, type, message);
+  if (ck_error.travelling) return HandleUserError(line, function, file, code, type, message);
   if (code == PETSC_ERR_SIG) CkFileRemoveTemporaries(); /* PETSc ends the run at once */
-  if (ck_error.held || (type == PETSC_ERROR_INITIAL && !IsBug(code)))
+  if (ck_error.held || (type == PETSC_ERROR_INITIAL && (ck_error.part || !IsBug(code))))
     return HoldError(line, function, file, code, type, message);
   return PetscTraceBackErrorHandler(comm, line, function, file, code, type, message, context);
 }
@@ -157,7 +161,9 @@ void CkErrorReport(PetscErrorCode ierr)
   ck_error.held = PETSC_FALSE;
   ck_error.collective = AllRanksHave(ierr);
   if (MPI_Comm_rank(MPI_COMM_WORLD, &rank)) rank = 0;
-  if (!ck_error.collective) fprintf(stderr, "clarkia: error: on rank %d: %s", rank, ck_error.text);
+  if (!ck_error.collective && ck_error.part) {
+    if (ck_error.prints) fprintf(stderr, "clarkia: error: %s", ck_error.text);
+  } else if (!ck_error.collective) fprintf(stderr, "clarkia: error: on rank %d: %s", rank, ck_error.text);
   else if (rank == 0) fprintf(stderr, "clarkia: error: %s", ck_error.text);
   fflush(stderr);
 }
@@ -209,12 +215,15 @@ static PetscErrorCode RaiseOnAll(MPI_Comm comm, const CkVerdict *mine, const cha
   PetscCallMPI(MPI_Bcast(&code, 1, MPI_INT, first, comm));
   PetscCallMPI(MPI_Bcast(shared.message, (int)sizeof(shared.message), MPI_CHAR, first, comm));
   PetscCallMPI(MPI_Comm_size(PETSC_COMM_WORLD, &world));
-  ck_error.raising = ck_error.travelling = PETSC_TRUE;
-  ck_error.collective = (PetscBool)(size == world);
+  ck_error.raising = PETSC_TRUE;
+  ck_error.travelling = ck_error.collective = (PetscBool)(size == world);
+  ck_error.prints = (PetscBool)(rank == 0);
+  ck_error.part = size == world ? 0 : size;
+  if (ck_error.part) snprintf(ck_error.text, sizeof(ck_error.text), "%s", shared.message); /* waits there */
   if (PetscInitializeCalled)
     ierr = PetscError(comm, line, function, file, (PetscErrorCode)code, PETSC_ERROR_INITIAL, "%s", shared.message);
   else /* PETSc calls no handler yet */
-    ierr = HandleUserError(comm, line, function, file, (PetscErrorCode)code, PETSC_ERROR_INITIAL, shared.message);
+    ierr = HandleUserError(line, function, file, (PetscErrorCode)code, PETSC_ERROR_INITIAL, shared.message);
   ck_error.raising = PETSC_FALSE;
   return ierr;
 }
@@ -222,6 +231,18 @@ static PetscErrorCode RaiseOnAll(MPI_Comm comm, const CkVerdict *mine, const cha
 PetscErrorCode CkCheckVerdict(MPI_Comm comm, const CkVerdict *verdict)
 {
   return RaiseOnAll(comm, verdict, PETSC_FUNCTION_NAME, __FILE__, __LINE__);
+}
+
+PetscErrorCode CkErrorShare(MPI_Comm comm, MPI_Comm part, PetscErrorCode ierr)
+{
+  CkVerdict   verdict = {.code = PETSC_SUCCESS, .message = ""};
+  PetscMPIInt size;
+
+  PetscCallMPI(MPI_Comm_size(part, &size));
+  if (ierr && ck_error.part != size) return ierr;
+  if (ierr) CkVerdictFail(&verdict, ierr, "%.*s", (int)strcspn(ck_error.text, "\n"), ck_error.text);
+  if (ierr) ck_error.held = PETSC_FALSE;
+  return CkCheckVerdict(comm, &verdict);
 }
 
 PetscErrorCode CkCheckAllPrivate(MPI_Comm comm, PetscBool ok, PetscErrorCode code, const char function[],

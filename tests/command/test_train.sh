@@ -77,4 +77,20 @@ fails "there are no replicas in it" evaluate "${task[@]:1:12}" -state run.state 
 passes "coupled" "${task[@]}" -dynamics_type parle -dynamics_replicas 2 -dynamics_inner 2 -dynamics_epochs 2 -output parle.h5
 passes "sde in evaluation mode" "${task[@]}" -dynamics_type sde -state run.state -dynamics_epochs 1 -output sde.h5
 rm -f ./*.h5 ./*.state
+
+# A replica that diverges ends the run on all ranks: one message and where it stood, the same as on one process.
+# told: the message, and what the log says of the end of the run
+told() { grep -h '^clarkia: error: ' err && sed -n 's/^clarkia: \[[^]]*\] \(the run ended.*\|.*checkpoint.*\)/\1/p' out; }
+unstable=("${task[@]}" -net_loss mse -dynamics_replicas 3 -seed 3 -train_checkpoint run.ck -train_checkpoint_interval 0 -output run.h5)
+for how in "-engine reference -dynamics_rate 0.7" "-dynamics_rate 3"; do # update by update, and many at once
+  read -ra keys <<<"$how"
+  rm -f run.ck*
+  if "$program" "${unstable[@]}" "${keys[@]}" >out 2>err; then stop "did not diverge: $how"; fi
+  told >expected
+  rm -f run.ck*
+  fails "lower the learning rate" "${unstable[@]}" "${keys[@]}"
+  told | diff expected - || stop "another end than on one process: $how"
+  grep -q 'of epoch .*, of replica [0-2]$' expected || stop "it is not said which replica: $how"
+  [ "$how" = "-dynamics_rate 3" ] || grep -q '^the last good checkpoint is run.ck, after update 6$' expected || stop "no checkpoint is named"
+done
 echo "all fine"

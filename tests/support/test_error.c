@@ -181,7 +181,7 @@ static void errors_of_petsc_with_functions(void **state)
   assert_on_all_ranks(me ? text[0] == '\0' : strstr(text, "is bad\n  refused_by_petsc() at ") != NULL);
 }
 
-/* An error on a part of the ranks is told by that part's first rank and is not collective. */
+/* An error on a part of the ranks waits, is told by that part's first rank and is not collective. */
 static void parts_of_the_world(void **state)
 {
   const char    *text;
@@ -195,7 +195,44 @@ static void parts_of_the_world(void **state)
   ierr = outer(part, 1, 1); /* rank 1 is the first of the odd ones */
   text = captured();
   assert_on_all_ranks(me % 2 ? ierr == PETSC_ERR_ARG_WRONG && !CkErrorWasCollective() : !ierr);
+  assert_on_all_ranks(text[0] == '\0');
+  capture();
+  CkErrorReport(ierr);
+  text = captured();
   assert_on_all_ranks(strcmp(text, me == 1 ? "clarkia: error: value 18 of rank 1 is bad\n" : "") == 0);
+  MPI_Barrier(PETSC_COMM_WORLD);
+  MPI_Comm_free(&part);
+}
+
+/* Groups that know nothing of each other: the error of one, or that of the first of several, becomes everybody's. */
+static void what_a_part_has_met_is_shared(void **state)
+{
+  PetscErrorCode bug;
+  MPI_Comm       part;
+
+  (void)state;
+  MPI_Comm_split(PETSC_COMM_WORLD, me % 2, me, &part);
+  for (int first = 0; first < PetscMin(size, 3); ++first) { /* one group, or with first = 1 both of three ranks */
+    const int      last = first == 1 ? size - 1 : first;
+    PetscErrorCode ierr;
+    const char    *text;
+    char           expected[128];
+
+    snprintf(expected, sizeof(expected), "clarkia: error: value %d of rank %d is bad\n", 17 + first, first);
+    capture();
+    ierr = outer(part, first, last);
+    if (size > 1) ierr = CkErrorShare(PETSC_COMM_WORLD, part, ierr);
+    CkErrorReport(ierr); /* told already */
+    text = captured();
+    if (size == 3 && first == 1) snprintf(expected, sizeof(expected), "clarkia: error: value 19 of rank 2 is bad\n");
+    assert_on_all_ranks(ierr == PETSC_ERR_ARG_WRONG && CkErrorWasCollective());
+    assert_on_all_ranks(strcmp(text, me == 0 ? expected : "") == 0);
+  }
+  assert_on_all_ranks(CkErrorShare(PETSC_COMM_WORLD, part, PETSC_SUCCESS) == PETSC_SUCCESS);
+  capture();
+  bug = CkErrorShare(PETSC_COMM_WORLD, part, calls_broken()); /* comes back at once */
+  (void)captured();
+  assert_on_all_ranks(bug == PETSC_ERR_PLIB && !CkErrorWasCollective());
   MPI_Comm_free(&part);
 }
 
@@ -276,6 +313,7 @@ static const struct CMUnitTest tests[] = {
   WITH_HANDLER(errors_of_petsc_are_told_once),
   WITH_HANDLER(errors_of_petsc_with_functions),
   WITH_HANDLER(parts_of_the_world),
+  WITH_HANDLER(what_a_part_has_met_is_shared),
   WITH_HANDLER(silent_under_other_handlers),
   WITH_HANDLER(verdicts),
   WITH_HANDLER(exit_codes),

@@ -35,16 +35,22 @@ static PetscErrorCode ChooseVectors(Study *study)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The name of the file without folders and ending. */
+/* The name of the file without folders and ending; "w, replica 3". */
 static PetscErrorCode Label(const char state[], char label[], size_t room)
 {
   const char *slash = strrchr(state, '/');
-  char       *dot;
+  char       *dot, text[32];
+  PetscInt    replica;
+  PetscBool   given;
 
   PetscFunctionBeginUser;
+  PetscCall(CkOptionsGetInt("state_replica", &replica, &given));
   PetscCall(PetscStrncpy(label, slash ? slash + 1 : state, room));
   dot = strrchr(label, '.');
   if (dot && strcmp(dot, ".h5") == 0 && dot > label) *dot = '\0';
+  if (!given) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscSNPrintf(text, sizeof(text), ", replica %" PetscInt_FMT, replica));
+  PetscCall(PetscStrlcat(label, text, room));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -82,8 +88,8 @@ static PetscErrorCode SolveOne(Study *study, PetscInt number, const char state[]
 
   PetscFunctionBeginUser;
   PetscCall(Label(state, label, sizeof(label)));
-  PetscCall(CkLog(study->problem.comm, "spectrum %" PetscInt_FMT ": %s", number + 1, state));
   if (number > 0) PetscCall(CkProblemSetState(&study->problem, state));
+  PetscCall(CkLog(study->problem.comm, "spectrum %" PetscInt_FMT ": %s", number + 1, study->problem.weights));
   PetscCall(CkDataGetDescription(study->problem.data, &samples));
   PetscCall(CkSpectrumSetDescription(study->spectrum, study->problem.weights, samples));
   PetscCall(Prepare(study));
@@ -92,6 +98,14 @@ static PetscErrorCode SolveOne(Study *study, PetscInt number, const char state[]
   PetscCall(CkSpectrumSolve(study->spectrum));
   PetscCall(CkSpectrumSeriesAdd(study->series, label));
   if (study->file) PetscCall(WriteOne(study, number, label));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What is wrong with any of the weights shows before the first spectrum; the first ones are those that stay. */
+static PetscErrorCode TryAll(Study *study, PetscInt n, char **states)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt i = n - 1; i >= 0; --i) PetscCall(CkProblemSetState(&study->problem, states[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -139,7 +153,10 @@ PetscErrorCode CkSpectrumRunSeries(MPI_Comm comm, PetscBool dry, PetscInt n, cha
   PetscCall(CkSpectrumSetSeries(study.spectrum, n));
   PetscCall(ChooseVectors(&study));
   if (dry) PetscCall(CkSpectrumPlan(study.spectrum, PETSC_TRUE));
-  else PetscCall(Solve(&study, n, states));
+  else {
+    PetscCall(TryAll(&study, n, states));
+    PetscCall(Solve(&study, n, states));
+  }
   PetscCall(CkSpectrumDestroy(&study.spectrum));
   PetscCall(CkDiffusionDestroy(&study.D));
   PetscCall(CkProblemDestroy(&study.problem));

@@ -84,6 +84,38 @@ class Studies(unittest.TestCase):
             np.testing.assert_allclose(file["spectra/0/eigenvalues"], file["spectra/2/eigenvalues"], rtol=1e-7)
             self.assertAlmostEqual(file["subspaces/overlap"][0, 2], 1, delta=1e-7)
 
+    def test_series_of_a_replica(self):
+        """-state_replica is of each file of the series."""
+        self.passes("train", *MLP, "-dynamics_batch", "10", "-dynamics_epochs", "4", "-dynamics_replicas", "3", "-train_save", "0.5",
+                    "-output", "w.h5")
+        keys = [*MLP, "-spectrum_method", "gram", "-state_replica", "1"]
+        text = self.passes("spectrum", *keys, "-state", "w-050.h5,w.h5", "-output", "series.h5")
+        self.assertIn("w-050.h5, replica 1", text)
+        self.assertIn("w.h5, replica 1", text)
+        self.assertIn("\n  w-050, replica 1 ", text)
+        for i, state in enumerate(("w-050.h5", "w.h5")):
+            self.passes("spectrum", *keys, "-state", state, "-spectrum_vectors", "10", "-output", "one.h5")
+            self.passes("spectrum", *keys[:-1], "0", "-state", state, "-output", "other.h5")
+            with self.open("series.h5") as series, self.open("one.h5") as one, self.open("other.h5") as other:
+                group = series[f"spectra/{i}"]
+                np.testing.assert_array_equal(group["eigenvalues"], one["eigenvalues"])
+                self.assertEqual(group.attrs["weights_checksum"], one.attrs["weights_checksum"])
+                self.assertNotEqual(group.attrs["weights_checksum"], other.attrs["weights_checksum"])
+                self.assertEqual(group.attrs["name"].decode(), f"{state[:-3]}, replica 1")
+
+    def test_bad_weights_show_before_the_first_spectrum(self):
+        states = self.train()
+        self.passes("train", *MLP, "-dynamics_batch", "10", "-dynamics_epochs", "1", "-dynamics_replicas", "2", "-output", "two.h5")
+        for words, arguments in (
+                ("missing.h5", ["-state", f"{states[0]},missing.h5"]),
+                ("there are no replicas in it", ["-state", f"two.h5,{states[0]}", "-state_replica", "1"]),
+                ("there is no replica 2, they are 0 to 1", ["-state", "two.h5,two.h5", "-state_replica", "2"]),
+                ("-state_replica has no effect without -state FILE", ["-state", "two.h5,random", "-state_replica", "1"])):
+            result = self.run_clarkia("spectrum", *MLP, *arguments)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn(words, result.stderr)
+            self.assertNotIn("spectrum 1", result.stdout)
+
     def test_nets(self):
         self.passes("train", *MLP, "-dynamics_batch", "10", "-dynamics_epochs", "2", "-output", "w.h5")
         nets = ["mlp:widths=5", "logistic", "mlp:widths=7:activation=tanh"]

@@ -60,14 +60,10 @@ def draw(densities, labels, output):
     right.set(xscale="log", yscale="log", xlabel=r"eigenvalue $\lambda$", ylabel=r"eigenvalues above $\lambda$", title="Counts")
     for axes in (left, right):
         axes.set_ylim(bottom=0.1)
-        axes.grid(True, which="major", linewidth=0.5, alpha=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
+        plot_spectrum.frame(axes)
     if any(labels):
         left.legend(frameon=False, fontsize=8)
-    try:
-        figure.savefig(output)
-    finally:
-        plt.close(figure)
+    plot_spectrum.save(figure, output)
 
 
 def main():

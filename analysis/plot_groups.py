@@ -106,9 +106,7 @@ def draw_overlaps(figure, axes, subspaces):
 
 def draw(results, labels, output):
     """The whole picture of one file."""
-    if len(results) != 1:
-        raise BadFile("one file at a time")
-    groups = results[0]
+    groups = plot_spectrum.only(results)
     columns = 3 if groups["subspaces"] else 2
     figure, axes = plt.subplots(1, columns, figsize=(5.6 * columns, 5.2), dpi=150, layout="constrained")
     colours = part_colours(groups["parts"])
@@ -116,16 +114,12 @@ def draw(results, labels, output):
     draw_scree(axes[1], groups, colours)
     for panel in axes[:2]:
         panel.set_axisbelow(True)
-        panel.grid(True, which="major", linewidth=0.5, alpha=0.5)
-        panel.spines[["top", "right"]].set_visible(False)
+        plot_spectrum.frame(panel)
     if groups["subspaces"]:
         draw_overlaps(figure, axes[2], groups["subspaces"])
     if labels[0]:
         figure.suptitle(labels[0], fontsize=11)
-    try:
-        figure.savefig(output)
-    finally:
-        plt.close(figure)
+    plot_spectrum.save(figure, output)
 
 
 def main():

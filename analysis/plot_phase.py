@@ -77,12 +77,8 @@ def draw(paths, current, directions, replica, output):
     if current is not None:
         title += f"\ncurrent {current[0][i, j]:.3g} $\\pm$ {current[1][i, j]:.2g} ({'anticlockwise' if current[0][i, j] > 0 else 'clockwise'})"
     axes.set_title(title, fontsize=10)
-    axes.grid(True, linewidth=0.5, alpha=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
-    try:
-        figure.savefig(output)
-    finally:
-        plt.close(figure)
+    plot_spectrum.frame(axes)
+    plot_spectrum.save(figure, output)
 
 
 def main():

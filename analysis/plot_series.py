@@ -47,16 +47,13 @@ def draw_scree(axes, series):
         axes.plot(np.arange(1, seen.size + 1), seen, color=colour, linewidth=1.6, label=label)
     axes.set(xscale="log", yscale="log", xlabel="number, in descending order", ylabel=r"eigenvalue $\lambda$",
              title="Eigenvalues; distance to the spectrum before")
-    axes.grid(True, which="major", linewidth=0.5, alpha=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
+    plot_spectrum.frame(axes)
     axes.legend(frameon=False, fontsize=8, loc="lower left")
 
 
 def draw(results, labels, output):
     """The whole picture of one file."""
-    if len(results) != 1:
-        raise BadFile("one file at a time")
-    series = results[0]
+    series = plot_spectrum.only(results)
     columns = 2 if series["subspaces"] else 1
     figure, axes = plt.subplots(1, columns, figsize=(5.8 * columns, 4.8), dpi=150, layout="constrained", squeeze=False)
     draw_scree(axes[0, 0], series)
@@ -64,10 +61,7 @@ def draw(results, labels, output):
         plot_groups.draw_overlaps(figure, axes[0, 1], series["subspaces"])
     if labels[0]:
         figure.suptitle(labels[0], fontsize=11)
-    try:
-        figure.savefig(output)
-    finally:
-        plt.close(figure)
+    plot_spectrum.save(figure, output)
 
 
 def main():

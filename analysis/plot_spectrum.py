@@ -148,21 +148,38 @@ def title_of(spectra):
     return f"{title}\n{common('samples_from')}" if common("samples_from") else title
 
 
-def draw(spectra, labels, output):
-    """The whole picture, to a file whose ending says the format."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), dpi=150, layout="constrained")
-    draw_histogram(left, spectra, labels)
-    draw_scree(right, spectra, labels)
-    for axes in (left, right):
-        axes.grid(True, which="major", linewidth=0.5, alpha=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
-    handles, texts = left.get_legend_handles_labels()
-    right.legend(handles, texts, frameon=False, fontsize=8, loc="lower left")
-    figure.suptitle(title_of(spectra), fontsize=11)
+def frame(axes):
+    """A light grid, and no lines at the top and on the right."""
+    axes.grid(True, which="major", linewidth=0.5, alpha=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def only(results):
+    """The one result of a picture that shows one file."""
+    if len(results) != 1:
+        raise BadFile("one file at a time")
+    return results[0]
+
+
+def save(figure, output):
+    """To a file whose ending says the format."""
     try:
         figure.savefig(output)
     finally:
         plt.close(figure)
+
+
+def draw(spectra, labels, output):
+    """The whole picture."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), dpi=150, layout="constrained")
+    draw_histogram(left, spectra, labels)
+    draw_scree(right, spectra, labels)
+    for axes in (left, right):
+        frame(axes)
+    handles, texts = left.get_legend_handles_labels()
+    right.legend(handles, texts, frameon=False, fontsize=8, loc="lower left")
+    figure.suptitle(title_of(spectra), fontsize=11)
+    save(figure, output)
 
 
 def check_output(name):

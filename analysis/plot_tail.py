@@ -81,14 +81,10 @@ def draw(results, labels, output):
     panels[2].set_xticklabels(["minibatch", "normal, same\ncovariance", "minibatch, each\nover its deviation"])
     for axes in panels:
         axes.title.set_fontsize(10)
-        axes.grid(True, which="major", linewidth=0.5, alpha=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
+        plot_spectrum.frame(axes)
     if any(labels):
         panels[0].legend(frameon=False, fontsize=8)
-    try:
-        figure.savefig(output)
-    finally:
-        plt.close(figure)
+    plot_spectrum.save(figure, output)
 
 
 def main():

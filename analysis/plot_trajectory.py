@@ -103,16 +103,12 @@ def draw(results, labels, output):
         panels[2].text(0.5, 0.5, "not measured in this run", ha="center", va="center", transform=panels[2].transAxes)
     for axes in panels:
         axes.title.set_fontsize(9)
-        axes.grid(True, which="major", linewidth=0.5, alpha=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
+        plot_spectrum.frame(axes)
     if any(labels):
         panels[0].legend(frameon=False, fontsize=8)
     words = [f"{label + ': ' if label else ''}circulates: {result['circulates']}" for result, label in zip(results, labels)]
     figure.suptitle("; ".join(words), fontsize=10)
-    try:
-        figure.savefig(output)
-    finally:
-        plt.close(figure)
+    plot_spectrum.save(figure, output)
 
 
 def main():

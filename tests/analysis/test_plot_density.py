@@ -1,27 +1,14 @@
 """plot_density.py on a density with known counts, and on files that have none. Usage: <this> <analysis folder>"""
-import os
-import subprocess
-import sys
-import tempfile
 import unittest
 
 import h5py
 import numpy as np
-
-SCRIPT = os.path.join(sys.argv.pop(1), "plot_density.py")
-sys.path.insert(0, os.path.dirname(SCRIPT))
-import plot_density  # noqa: E402
+from scripts import ScriptTest
+import plot_density
 
 
-class PlotDensity(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name)
+class PlotDensity(ScriptTest):
+    script = "plot_density.py"
 
     def write(self, name, change=None):
         """Two probes of a matrix of order 100: nodes 1 and 0.01, with a quarter and a half of the weight at 1."""
@@ -36,17 +23,6 @@ class PlotDensity(unittest.TestCase):
             file["density"].attrs["order"] = 100
         return self.path(name)
 
-    @staticmethod
-    def run_script(*arguments):
-        return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False)
-
-    def assert_refused(self, word, *arguments):
-        result = self.run_script(*arguments, "--output", self.path("none.png"))
-        self.assertEqual(result.returncode, 1)
-        self.assertTrue(result.stderr.startswith("plot_density: error: "), result.stderr)
-        self.assertIn(word, result.stderr)
-        self.assertFalse(os.path.exists(self.path("none.png")))
-
     def test_counts_and_their_errors(self):
         density = plot_density.read_density(self.write("a.h5"))
         count, error = plot_density.counts(density)
@@ -58,10 +34,7 @@ class PlotDensity(unittest.TestCase):
 
     def test_pictures(self):
         one, two = self.write("one.h5"), self.write("two.h5")
-        for name in ("out.png", "out.pdf"):
-            result = self.run_script(one, two, "--label", "before", "after", "--output", self.path(name))
-            self.assertEqual(result.returncode, 0, result.stderr)
-            self.assertGreater(os.path.getsize(self.path(name)), 5000)
+        self.assert_drawn(one, two, "--label", "before", "after")
 
     def test_bad_files(self):
         self.assert_refused("No such file", self.path("absent.h5"))

@@ -1,21 +1,11 @@
 """plot_groups.py on small files with known parts, and on files that are none. Usage: <this> <analysis folder>"""
-import os
-import subprocess
-import sys
-import tempfile
 import unittest
 
 import h5py
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-import matplotlib.image  # noqa: E402
-import matplotlib.pyplot as plt  # noqa: E402
-
-SCRIPT = os.path.join(sys.argv.pop(1), "plot_groups.py")
-sys.path.insert(0, os.path.dirname(SCRIPT))
-import plot_groups  # noqa: E402
+from scripts import ScriptTest
+import plot_groups
+from plot_spectrum import plt
 
 
 def write(name, parts, subspaces=None):
@@ -40,17 +30,12 @@ CLASSES = {"within classes": (0.75, 1, [1.5, 0.75]), "between classes": (0.25, 1
 OVERLAP = (["D", "class 10"], np.array([[1, 0.25], [0.25, 1]]))
 
 
-class PlotGroups(unittest.TestCase):
+class PlotGroups(ScriptTest):
+    script = "plot_groups.py"
+
     def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.file, self.picture = os.path.join(self.folder.name, "a.h5"), os.path.join(self.folder.name, "a.png")
-
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def run_script(self, *files):
-        return subprocess.run([sys.executable, SCRIPT, *files, "--output", self.picture], capture_output=True, text=True,
-                              check=False)
+        super().setUp()
+        self.file = self.path("a.h5")
 
     def test_parts_in_the_order_of_the_table(self):
         write(self.file, CLASSES, OVERLAP)
@@ -72,10 +57,7 @@ class PlotGroups(unittest.TestCase):
     def test_pictures(self):
         for parts, subspaces in ((CLASSES, OVERLAP), ({f"layer{i}": (0.01, 1, [1.0]) for i in range(100)}, None)):
             write(self.file, parts, subspaces)
-            result = self.run_script(self.file)
-            self.assertEqual((result.returncode, result.stderr), (0, ""))
-            self.assertGreater(matplotlib.image.imread(self.picture).std(), 0.01)
-            os.remove(self.picture)
+            self.assert_drawn(self.file)
 
     def test_refusals(self):
         write(self.file, {})
@@ -91,13 +73,9 @@ class PlotGroups(unittest.TestCase):
                     file["groups/class 10/eigenvalues"][0] = np.nan
                 elif change == "overlap":
                     file["subspaces"].attrs["names"] = np.bytes_("D")
-            result = self.run_script(self.file)
-            self.assertNotEqual(result.returncode, 0)
-            self.assertIn(words, result.stderr)
-            self.assertNotIn("Traceback", result.stderr)
-            self.assertFalse(os.path.exists(self.picture))
+            self.assert_refused(words, self.file)
         write(self.file, CLASSES, OVERLAP)
-        self.assertIn("one file", self.run_script(self.file, self.file).stderr)
+        self.assert_refused("one file", self.file, self.file)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,19 @@
 """plot_series.py on small files with known spectra, and on files that are none. Usage: <this> <analysis folder>"""
-import os
-import subprocess
-import sys
-import tempfile
 import unittest
 
 import h5py
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-import matplotlib.image  # noqa: E402
-import matplotlib.pyplot as plt  # noqa: E402
-
-SCRIPT = os.path.join(sys.argv.pop(1), "plot_series.py")
-sys.path.insert(0, os.path.dirname(SCRIPT))
-import plot_series  # noqa: E402
+from scripts import ScriptTest
+import plot_series
+from plot_spectrum import plt
 
 
-class PlotSeries(unittest.TestCase):
+class PlotSeries(ScriptTest):
+    script = "plot_series.py"
+
     def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.file, self.picture = os.path.join(self.folder.name, "a.h5"), os.path.join(self.folder.name, "a.png")
+        super().setUp()
+        self.file = self.path("a.h5")
 
     def write(self, count=11, subspaces=True):
         """Spectrum i is (i + 1, 0.5, 1e-12); more than ten, so that the order of names is not that of numbers."""
@@ -34,10 +25,6 @@ class PlotSeries(unittest.TestCase):
             if subspaces:
                 file["subspaces/overlap"] = np.eye(count)
                 file["subspaces"].attrs["names"] = np.bytes_("\n".join(f"epoch {i}" for i in range(count)))
-
-    def run_script(self, *files):
-        return subprocess.run([sys.executable, SCRIPT, *files, "--output", self.picture], capture_output=True, text=True,
-                              check=False)
 
     def test_what_is_drawn(self):
         self.write()
@@ -53,10 +40,7 @@ class PlotSeries(unittest.TestCase):
     def test_pictures(self):
         for subspaces in (True, False):
             self.write(3, subspaces)
-            result = self.run_script(self.file)
-            self.assertEqual((result.returncode, result.stderr), (0, ""))
-            self.assertGreater(matplotlib.image.imread(self.picture).std(), 0.01)
-            os.remove(self.picture)
+            self.assert_drawn(self.file)
 
     def test_refusals(self):
         for change, words in (("spectra", "several names in -state"), ("spectra/1/eigenvalues", "lacks eigenvalues"),
@@ -70,11 +54,7 @@ class PlotSeries(unittest.TestCase):
                 elif change == "shape":
                     del file["distance"]
                     file["distance"] = np.zeros((2, 2))
-            result = self.run_script(*{"missing": ["no.h5"], "two": [self.file, self.file]}.get(change, [self.file]))
-            self.assertNotEqual(result.returncode, 0)
-            self.assertIn(words, result.stderr)
-            self.assertNotIn("Traceback", result.stderr)
-            self.assertFalse(os.path.exists(self.picture))
+            self.assert_refused(words, *{"missing": ["no.h5"], "two": [self.file, self.file]}.get(change, [self.file]))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,13 @@
 """plot_tail.py on a made-up study, and on files that are none. Usage: <this> <analysis folder>"""
-import os
-import subprocess
-import sys
-import tempfile
 import unittest
 
 import h5py
 import numpy as np
+from scripts import ScriptTest
 
-SCRIPT = os.path.join(sys.argv.pop(1), "plot_tail.py")
 
-
-class PlotTail(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name)
+class PlotTail(ScriptTest):
+    script = "plot_tail.py"
 
     def write(self, name, change=None):
         """Twenty series of normal noise, four flattened minibatches."""
@@ -38,23 +26,10 @@ class PlotTail(unittest.TestCase):
             file["weights"].attrs["alpha_expected"] = 1.5
         return self.path(name)
 
-    @staticmethod
-    def run_script(*arguments):
-        return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False)
-
-    def assert_refused(self, word, *arguments):
-        result = self.run_script(*arguments, "--output", self.path("none.png"))
-        self.assertEqual(result.returncode, 1)
-        self.assertTrue(result.stderr.startswith("plot_tail: error: "), result.stderr)
-        self.assertIn(word, result.stderr)
-        self.assertFalse(os.path.exists(self.path("none.png")))
-
     def test_pictures(self):
         one, two = self.write("one.h5"), self.write("two.h5")
         for arguments in ((one,), (one, two, "--label", "before", "after")):
-            result = self.run_script(*arguments, "--output", self.path("out.png"))
-            self.assertEqual(result.returncode, 0, result.stderr)
-            self.assertGreater(os.path.getsize(self.path("out.png")), 5000)
+            self.assert_drawn(*arguments)
 
     def test_bad_files(self):
         self.assert_refused("No such file", self.path("absent.h5"))

@@ -1,29 +1,14 @@
 """plot_trajectory.py and plot_phase.py on made-up analyses, and on files that are none. Usage: <this> <analysis folder>"""
-import os
-import subprocess
-import sys
-import tempfile
 import unittest
 
 import h5py
 import numpy as np
-
-FOLDER = sys.argv.pop(1)
-sys.path.insert(0, FOLDER)
-import plot_phase  # noqa: E402
-import plot_trajectory  # noqa: E402
+from scripts import ScriptTest
+import plot_phase
+import plot_trajectory
 
 
-class Pictures(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name)
-
+class AnalysisTest(ScriptTest):
     def write(self, name, change=None):
         """An analysis of 3000 snapshots that rotate in two of three directions."""
         angle = 0.1 * np.arange(3000)
@@ -45,29 +30,15 @@ class Pictures(unittest.TestCase):
             file.attrs.update(burn_in=100, circulates=np.bytes_("yes"))
         return self.path(name)
 
-    @staticmethod
-    def run_script(script, *arguments):
-        return subprocess.run([sys.executable, os.path.join(FOLDER, script), *arguments], capture_output=True, text=True,
-                              check=False)
 
-    def assert_drawn(self, script, *arguments):
-        for name in ("out.png", "out.pdf"):
-            result = self.run_script(script, *arguments, "--output", self.path(name))
-            self.assertEqual(result.returncode, 0, result.stderr)
-            self.assertGreater(os.path.getsize(self.path(name)), 5000)
-
-    def assert_refused(self, word, script, *arguments):
-        result = self.run_script(script, *arguments, "--output", self.path("none.png"))
-        self.assertEqual(result.returncode, 1)
-        self.assertTrue(result.stderr.startswith(script[:-3] + ": error: "), result.stderr)
-        self.assertIn(word, result.stderr)
-        self.assertFalse(os.path.exists(self.path("none.png")))
+class PlotTrajectory(AnalysisTest):
+    script = "plot_trajectory.py"
 
     def test_three_panels(self):
         one, two = self.write("one.h5"), self.write("two.h5", {"gradient_norm": np.full(3100, np.nan)})
-        self.assert_drawn("plot_trajectory.py", one)
-        self.assert_drawn("plot_trajectory.py", two)
-        self.assert_drawn("plot_trajectory.py", one, two, "--label", "a", "b")
+        self.assert_drawn(one)
+        self.assert_drawn(two)
+        self.assert_drawn(one, two, "--label", "a", "b")
 
     def test_bins_keep_means(self):
         x = np.arange(1, 100001)
@@ -85,14 +56,23 @@ class Pictures(unittest.TestCase):
         # 99,999 / 1,999 = 50.03 neighbours a bin: centres are 50 or 51 apart, half a place less or more beside a longer bin
         self.assertTrue(np.all(np.abs(np.diff(few[:-1]) - 50.5) <= 1))
 
-    def test_phase(self):
+    def test_bad_files(self):
+        self.assert_refused("No such file", self.path("absent.h5"))
+        self.assert_refused("/time", self.write("none.h5", {"time": None}))
+        self.assert_refused("not finite", self.write("nan.h5", {"increments/amplitude": np.full(1500, np.nan)}))
+
+
+class PlotPhase(AnalysisTest):
+    script = "plot_phase.py"
+
+    def test_pictures(self):
         name = self.write("one.h5")
-        self.assert_drawn("plot_phase.py", name)
-        self.assert_drawn("plot_phase.py", name, "--directions", "2", "3")
+        self.assert_drawn(name)
+        self.assert_drawn(name, "--directions", "2", "3")
         with h5py.File(self.path("run.h5"), "w") as file:
             file["weights"] = np.random.default_rng(1).normal(size=(50, 4))
             file.attrs["content"] = "projections"
-        self.assert_drawn("plot_phase.py", self.path("run.h5"))
+        self.assert_drawn(self.path("run.h5"))
 
     def test_mean_motion_is_that_of_the_rotation(self):
         paths, current = plot_phase.read_paths(self.write("one.h5"))
@@ -102,15 +82,11 @@ class Pictures(unittest.TestCase):
         self.assertTrue(np.all(x * dy - y * dx > 0))  # anticlockwise everywhere
 
     def test_bad_files(self):
-        self.assert_refused("No such file", "plot_trajectory.py", self.path("absent.h5"))
-        self.assert_refused("/time", "plot_trajectory.py", self.write("none.h5", {"time": None}))
-        self.assert_refused("not finite", "plot_trajectory.py",
-                            self.write("nan.h5", {"increments/amplitude": np.full(1500, np.nan)}))
         name = self.write("one.h5")
-        self.assert_refused("has 3", "plot_phase.py", name, "--directions", "1", "4")
-        self.assert_refused("different", "plot_phase.py", name, "--directions", "1", "1")
-        self.assert_refused("--replica 2", "plot_phase.py", name, "--replica", "2")
-        self.assert_refused("neither", "plot_phase.py", self.write("empty.h5", {"projections": None}))
+        self.assert_refused("has 3", name, "--directions", "1", "4")
+        self.assert_refused("different", name, "--directions", "1", "1")
+        self.assert_refused("--replica 2", name, "--replica", "2")
+        self.assert_refused("neither", self.write("empty.h5", {"projections": None}))
 
 
 if __name__ == "__main__":

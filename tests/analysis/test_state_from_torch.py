@@ -5,7 +5,6 @@ Usage: <this> <analysis folder> <clarkia>. Skipped where there is no PyTorch.
 import os
 import subprocess
 import sys
-import tempfile
 import unittest
 from unittest import mock
 
@@ -17,10 +16,10 @@ except ImportError:
 import h5py
 import numpy as np
 
-CLARKIA = sys.argv.pop()
-SCRIPT = os.path.join(sys.argv.pop(), "state_from_torch.py")
-sys.path.insert(0, os.path.dirname(SCRIPT))
-import state_from_torch  # noqa: E402
+from scripts import ScriptTest
+import state_from_torch
+
+CLARKIA = sys.argv.pop(1)
 
 
 class SmallLenet(torch.nn.Module):
@@ -34,23 +33,15 @@ class SmallLenet(torch.nn.Module):
         self.fc2 = torch.nn.Linear(128, 10)
 
 
-class StateFromTorch(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name)
+class StateFromTorch(ScriptTest):
+    script = "state_from_torch.py"
 
     def convert(self, source, target, *more):
-        return subprocess.run([sys.executable, SCRIPT, self.path(source), self.path(target), *more], capture_output=True,
-                              text=True, check=False)
+        return self.run_script(self.path(source), self.path(target), *more)
 
     def refusal(self, source, target):
         """What the script says when it stops, in this process: loading PyTorch each time takes long."""
-        with mock.patch.object(sys, "argv", [SCRIPT, self.path(source), self.path(target)]):
+        with mock.patch.object(sys, "argv", [self.script, self.path(source), self.path(target)]):
             with self.assertRaises(SystemExit) as stopped:
                 state_from_torch.main()
         return str(stopped.exception.code)

@@ -3,13 +3,12 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import unittest
 
-CLARKIA = sys.argv.pop()
-SCRIPT = os.path.join(sys.argv.pop(), "watch.py")
-sys.path.insert(0, os.path.dirname(SCRIPT))
-import watch  # noqa: E402
+from scripts import ScriptTest
+import watch
+
+CLARKIA = sys.argv.pop(1)
 
 
 def entry(epoch, **change):
@@ -19,20 +18,11 @@ def entry(epoch, **change):
     return json.dumps(line) + "\n"
 
 
-class Watch(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
+class Watch(ScriptTest):
+    script = "watch.py"
 
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name)
-
-    @staticmethod
-    def run_script(*arguments, text=None):
-        return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False, input=text,
-                              timeout=50, env=dict(os.environ, PYTHONIOENCODING="utf-8"))
+    def run_script(self, *arguments, text=None):
+        return super().run_script(*arguments, input=text, timeout=50, env=dict(os.environ, PYTHONIOENCODING="utf-8"))
 
     def test_a_real_run(self):
         journal = self.path("run.jsonl")

@@ -104,6 +104,23 @@ PetscErrorCode CkOnednnPackColumn(CkEngine engine, PetscInt j, const double v[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Made once for a layer. */
+static PetscErrorCode ChunkStarts(const CkPart *p, const int **starts)
+{
+  const size_t entries = p->weighted->entries, chunks = (size_t)p->plan->capacity;
+  int        **table = &p->engine->starts[p->weighted - p->plan->weighted];
+
+  PetscFunctionBeginUser;
+  if (!*table) {
+    PetscCheck(entries * chunks <= INT32_MAX, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
+               "%zu gradient entries are beyond the kernels' index type: use a smaller -engine_tile", entries * chunks);
+    PetscCall(PetscMalloc1(chunks, table));
+    for (size_t c = 0; c < chunks; ++c) (*table)[c] = (int)(c * entries);
+  }
+  *starts = *table;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode DotExplicit(const CkPart *p, PetscInt m, const float columns[], double sums[])
 {
   const size_t lanes = (size_t)p->lanes->lanes;
@@ -112,24 +129,17 @@ static PetscErrorCode DotExplicit(const CkPart *p, PetscInt m, const float colum
                       .tap = p->engine->taps,
                       .to = p->engine->taps,
                       .unit_stride = (int)p->plan->chunks};
-  int         *from;
   float       *product;
 
   PetscFunctionBeginUser;
-  PetscCheck(p->weighted->entries * p->n / lanes <= INT32_MAX, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
-             "%zu gradient entries are beyond the kernels' index type: use a smaller -engine_tile",
-             p->weighted->entries * p->n / lanes);
+  PetscCall(ChunkStarts(p, &map.from));
   PetscCall(CkPartWork(p->engine, (size_t)m * p->n, &product));
-  PetscCall(PetscMalloc1(map.positions, &from));
-  for (int c = 0; c < map.positions; ++c) from[c] = c * (int)p->weighted->entries;
-  map.from = from;
   for (size_t first = 0; first < p->weighted->entries; first += CK_PART_ENTRIES) {
     map.taps = (int)PartEntries(p, first);
     p->lanes->product(&map, PETSC_FALSE, columns + first * (size_t)m, NULL, CkPartExplicit(p, 0) + first * lanes,
                       product);
     for (size_t i = 0; i < (size_t)m * p->n; ++i) sums[i] += (double)product[i];
   }
-  PetscCall(PetscFree(from));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -32,6 +32,7 @@ static PetscErrorCode MakeTables(CkOnednn *o, int chunks)
   PetscCall(PetscMalloc2(n, &o->taps, (size_t)chunks * (size_t)lanes, &o->rows));
   for (int i = 0; i < n; ++i) o->taps[i] = i;
   for (int k = 0; k < chunks * lanes; ++k) o->rows[k] = k * (CK_PART_ENTRIES / lanes);
+  PetscCall(PetscCalloc1(o->evaluation->fold->nlayers, &o->starts));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -65,6 +66,8 @@ static PetscErrorCode Destroy(CkEngine engine)
 
   PetscFunctionBeginUser;
   if (!o) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt i = 0; o->starts && i < o->evaluation->fold->nlayers; ++i) PetscCall(PetscFree(o->starts[i]));
+  PetscCall(PetscFree(o->starts));
   PetscCall(CkPlanDestroy(&o->evaluation));
   PetscCall(CkPlanDestroy(&o->training));
   PetscCall(CkArenaFree(&o->coefficient_arena));

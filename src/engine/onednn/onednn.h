@@ -15,7 +15,8 @@ typedef struct {
   PetscBool     gathered; /* dense layers' matrices are those of the loaded tile */
   PetscInt64 slopes; /* the plan's slopes of the loaded tile are of these columns (CkEngine.columns_number); 0: none */
 
-  int *taps, *rows; /* [max(CK_PART_ENTRIES, chunks)]: 0, 1, ..; [samples]: packs before each row of a part */
+  int  *taps, *rows; /* [max(CK_PART_ENTRIES, chunks)]: 0, 1, ..; [samples]: packs before each row of a part */
+  int **starts;      /* [layers]: [chunks] packs before the explicit gradients of each chunk; NULL: not needed so far */
 
   /* arrays that grow with the number of columns, never in between */
   float  *coefficients;

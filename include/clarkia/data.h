@@ -18,8 +18,6 @@ typedef struct _p_CkData *CkData;
 PetscErrorCode CkDataCreate(MPI_Comm comm, CkData *data);
 /* Reads the -data_* keys. */
 PetscErrorCode CkDataSetFromOptions(CkData data);
-/* Overrides -data_split ("train" or "test"), before Open. */
-PetscErrorCode CkDataSetSplit(CkData data, const char split[]);
 /* Reads headers and labels (four bytes a sample), no features: size, shape and classes are known after this; for
  * -dry_run. Collective. */
 PetscErrorCode CkDataOpen(CkData data);

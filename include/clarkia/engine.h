@@ -28,8 +28,7 @@ PetscErrorCode CkEngineDestroy(CkEngine *engine);
 PetscErrorCode CkEngineView(CkEngine engine, MPI_Comm comm); /* per layer: form, implementation name, operations */
 PetscErrorCode CkEngineGetType(CkEngine engine, const char **type);
 PetscErrorCode CkEngineGetPrecision(CkEngine engine, CkPrecision *precision); /* of per-sample gradients */
-PetscErrorCode CkEngineGetTile(CkEngine engine, PetscInt *capacity);
-PetscErrorCode CkEngineGetSize(CkEngine engine, PetscInt *de); /* length of the engine coordinates */
+PetscErrorCode CkEngineGetSize(CkEngine engine, PetscInt *de);                /* length of the engine coordinates */
 /* Bytes this engine holds at this tile size, and flops of load, dot and accumulate per sample (per column for the last
  * two). */
 PetscErrorCode CkEngineGetCost(CkEngine engine, double *bytes, double *load, double *rows, double *dot,

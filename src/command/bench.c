@@ -271,6 +271,7 @@ static PetscErrorCode RunToFile(CkBench *bench, CkTable rows, PetscOptions peer)
   PetscCall(RunTasks(bench, rows, peer, file));
   PetscCall(ReportMemory(bench, rows, file));
   PetscCall(CkTableDestroy(&rows)); /* before those of the passes */
+  PetscCall(CkLossView(bench->problem.loss));
   PetscCall(RunPasses(bench, file));
   if (file) {
     PetscCall(CkFileWriteProvenance(file));

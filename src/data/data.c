@@ -27,19 +27,6 @@ PetscErrorCode CkDataSetFromOptions(CkData data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkDataSetSplit(CkData data, const char split[])
-{
-  const PetscBool test = (PetscBool)(strcmp(split, "test") == 0);
-
-  PetscFunctionBeginUser;
-  PetscCheck(!data->opened, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The split comes before CkDataOpen()");
-  PetscCheck(test || strcmp(split, "train") == 0, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG,
-             "Split '%s' is neither train nor test", split);
-  PetscCall(PetscStrncpy(data->settings.split, split, sizeof(data->settings.split)));
-  data->test = test;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode CkDataDestroy(CkData *data)
 {
   CkData d = *data;

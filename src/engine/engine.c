@@ -151,14 +151,6 @@ PetscErrorCode CkEngineGetPrecision(CkEngine engine, CkPrecision *precision)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkEngineGetTile(CkEngine engine, PetscInt *capacity)
-{
-  PetscFunctionBeginUser;
-  CHECK_SETUP(engine);
-  *capacity = engine->capacity;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode CkEngineGetSize(CkEngine engine, PetscInt *de)
 {
   PetscFunctionBeginUser;

@@ -3,9 +3,9 @@
 
 /*
   options.h: strict options. Every object lists its keys in one static table: default, bounds, meaning stand there and
-  nowhere else. CkOptionsCheck() runs before any work: a key that carries one of our prefixes (or lies within two
-  letters of a key of ours) and stands in no table is an error that names the nearest known key; so is a key of another
-  command, and a value that is no number, out of bounds, or none of the choices.
+  nowhere else. CkOptionsCheck() runs before any work: a key that stands in no table and has no prefix of PETSc's or
+  SLEPc's is an error that names a known key like it, if there is one; so is a key of another command, and a value that
+  is no number, out of bounds, or none of the choices.
 */
 typedef enum {
   CK_OPTION_BOOL,
@@ -35,9 +35,9 @@ PetscErrorCode CkOptionsRegisterCommon(void);
 /* Tables registered from now on are those of this command; runs: it is the one whose keys are read, else its keys are
    known only to say whose they are. Without any call, all tables are those of the program that runs. */
 void CkOptionsSetCommand(const char command[], PetscBool runs);
-/* Checks the whole options database against the registered tables, warns of keys that look like misspelt ones of PETSc
-   or SLEPc, and notes the files that are named as inputs (CkFileNoteInput()). Collective on PETSC_COMM_WORLD; user
-   error as above. */
+/* Checks the whole options database against the registered tables, refuses keys of nobody, warns of keys that look like
+   misspelt ones of PETSc or SLEPc, and notes the files that are named as inputs (CkFileNoteInput()). Collective on
+   PETSC_COMM_WORLD; user error as above. */
 PetscErrorCode CkOptionsCheck(void);
 /* Prints all registered tables with defaults, bounds, choices and meaning on rank 0. */
 PetscErrorCode CkOptionsHelp(MPI_Comm comm);

@@ -8,13 +8,6 @@
 
 #define MAX_WORD 128
 
-static const char *const foreign_prefixes[] = {
-  "bv",    "ds",      "eps",    "fn",   "lme",     "mfn",  "nep",   "pep",      "rg",   "st",     "svd",
-  "ao",    "da",      "dm",     "is",   "ksp",     "mat",  "pc",    "pf",       "sf",   "snes",   "tao",
-  "ts",    "vec",     "check",  "cuda", "debug",   "draw", "error", "fp",       "info", "log",    "malloc",
-  "mpi",   "objects", "on",     "nox",  "options", "play", "petsc", "prefix",   "saws", "shared", "skip",
-  "start", "test",    "viewer", "x",    "version", "help", "blas",  "debugger", NULL};
-
 PetscInt CkOptionsDistance(const char a[], const char b[])
 {
   PetscInt     row[3][MAX_WORD + 1]; /* of letters i-2, i-1 and i of a */
@@ -66,11 +59,36 @@ static PetscBool SamePrefix(const char a[], const char b[])
   return (PetscBool)(n == strcspn(b, "_") && strncasecmp(a, b, n) == 0);
 }
 
-static PetscBool IsForeign(const char key[])
+/* How unlike a key is to one that a user may have meant by it: a few letters, or its last part ("epochs" and
+   "num_epochs" for dynamics_epochs). PETSC_MAX_INT: they have nothing in common. */
+static PetscInt Unlikeness(const char key[], const char option[])
 {
-  for (PetscInt i = 0; foreign_prefixes[i]; ++i)
-    if (SamePrefix(key, foreign_prefixes[i])) return PETSC_TRUE;
-  return PETSC_FALSE;
+  const PetscInt distance = CkOptionsDistance(key, option);
+  const char    *tail = strchr(option, '_');
+
+  if (tail && strcasecmp(key, ++tail) == 0) return 0;
+  if (distance <= 2 && distance < (PetscInt)strlen(key)) return 2 * distance;
+  if (!tail) return PETSC_MAX_INT;
+  if (strlen(key) > 3 && CkOptionsDistance(key, tail) == 1) return 3;
+  for (const char *word = key; *word;) {
+    const size_t n = strcspn(word, "_");
+
+    if (n == strlen(tail) && strncasecmp(word, tail, n) == 0) return 5;
+    word += n + (word[n] != '\0');
+  }
+  return PETSC_MAX_INT;
+}
+
+/* The key of a table that is meant, if it is more likely than those before; NULL where none is. */
+static void FindLikely(const char key[], const CkOption table[], PetscInt *best, const char **likely)
+{
+  for (const CkOption *option = table; option->key; ++option) {
+    const PetscInt unlikeness = Unlikeness(key, option->key);
+
+    if (unlikeness >= *best) continue;
+    *best = unlikeness;
+    *likely = option->key;
+  }
 }
 
 /* "train and bench": the commands that do not run and have this key; "" if none has. */
@@ -122,12 +140,40 @@ static PetscBool IsOfOthers(const char key[], PetscBool exactly, CkVerdict *verd
   return PETSC_TRUE;
 }
 
+/* A key like none here, neither PETSc's: what may be meant by it. */
+static void RefuseUnknown(const char key[], PetscInt ntables, const CkOptionTable tables[], CkVerdict *verdict)
+{
+  const CkOptionOthers *others;
+  const char           *command, *likely = NULL;
+  PetscInt              best = PETSC_MAX_INT;
+  PetscBool             unknown;
+  char                  owners[256];
+
+  for (PetscInt t = 0; t < ntables; ++t) FindLikely(key, tables[t].table, &best, &likely);
+  if (likely) {
+    CkVerdictFail(verdict, PETSC_ERR_ARG_UNKNOWN_TYPE, "unknown option -%s; did you mean -%s? (-help lists all)", key,
+                  likely);
+    return;
+  }
+  for (PetscInt i = 0, n = CkOptionsGetOthers_Private(&others, &command); i < n; ++i)
+    FindLikely(key, others[i].table, &best, &likely);
+  if (!likely) {
+    likely = CkOptionsNearestForeign_Private(key, &unknown);
+    CkVerdictFail(verdict, PETSC_ERR_ARG_UNKNOWN_TYPE, "unknown option -%s%s%s%s (-help lists all)", key,
+                  likely ? "; did you mean PETSc's or SLEPc's -" : "", likely ? likely : "", likely ? "?" : "");
+    return;
+  }
+  Owners(likely, sizeof(owners), owners);
+  CkVerdictFail(verdict, PETSC_ERR_ARG_UNKNOWN_TYPE,
+                "unknown option -%s; -%s is a key of %s, not of %s (-help lists all)", key, likely, owners, command);
+}
+
 /* Judges a key that stands in no table and that nobody has read so far. */
 static void CheckUnknown(const char key[], PetscInt ntables, const CkOptionTable tables[], CkVerdict *verdict)
 {
   const char *nearest = NULL;
   PetscInt    best = PETSC_MAX_INT;
-  PetscBool   ours = PETSC_FALSE;
+  PetscBool   ours = PETSC_FALSE, exactly;
 
   for (PetscInt t = 0; t < ntables; ++t) {
     for (const CkOption *option = tables[t].table; option->key; ++option) {
@@ -140,10 +186,12 @@ static void CheckUnknown(const char key[], PetscInt ntables, const CkOptionTable
       nearest = option->key;
     }
   }
-  if (!IsForeign(key) && IsOfOthers(key, (PetscBool)(ours || best <= 2), verdict)) return;
-  if (!ours && (IsForeign(key) || best > 2 || best >= (PetscInt)strlen(key))) return;
-  CkVerdictFail(verdict, PETSC_ERR_ARG_UNKNOWN_TYPE, "unknown option -%s; did you mean -%s? (-help lists all)", key,
-                nearest);
+  if (CkOptionsIsForeign_Private(key, &exactly) && (exactly || !ours)) return;
+  if (IsOfOthers(key, (PetscBool)(ours || best <= 2), verdict)) return;
+  if (!ours) RefuseUnknown(key, ntables, tables, verdict);
+  else
+    CkVerdictFail(verdict, PETSC_ERR_ARG_UNKNOWN_TYPE, "unknown option -%s; did you mean -%s? (-help lists all)", key,
+                  nearest);
 }
 
 /* PETSc skips words of the command line that are neither a key nor follow one; the first is the command's name. */
@@ -209,10 +257,10 @@ static PetscErrorCode NoteInputs(PetscInt ntables, const CkOptionTable tables[])
 
 static void WarnMisspelt(const char key[])
 {
-  PetscBool   unknown;
+  PetscBool   unknown, exactly;
   const char *nearest = CkOptionsNearestForeign_Private(key, &unknown);
 
-  if (nearest || unknown)
+  if (CkOptionsIsForeign_Private(key, &exactly) && (nearest || unknown))
     fprintf(stderr, "clarkia: warning: option -%s is unknown to PETSc and SLEPc and will have no effect%s%s%s\n", key,
             nearest ? "; did you mean -" : "", nearest ? nearest : "", nearest ? "?" : "");
 }
@@ -232,7 +280,7 @@ PetscErrorCode CkOptionsCheck(void)
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   for (PetscInt i = 0; i < nleft; ++i) {
     CheckUnknown(keys[i], ntables, tables, &verdict);
-    if (rank == 0 && !verdict.code && IsForeign(keys[i])) WarnMisspelt(keys[i]);
+    if (rank == 0 && !verdict.code) WarnMisspelt(keys[i]);
   }
   PetscCall(PetscOptionsLeftRestore(NULL, &nleft, &keys, &values));
   PetscCall(CheckValues(ntables, tables, &verdict));

@@ -3,15 +3,26 @@
 #include <strings.h>
 
 /*
-  optionsforeign.c: keys of PETSc and SLEPc 3.18, for warnings of misspelt ones. Nobody can list all keys of a library
-  that makes them up from prefixes; so a key that is not here is suspect only if it is within two letters of one that
-  is, or if it belongs to a group that is here whole.
+  optionsforeign.c: keys of PETSc and SLEPc 3.18. Nobody can list all keys of a library that makes them up from
+  prefixes; so keys of these prefixes pass, and one that is not here is suspect only if it is within two letters of one
+  that is, or if it belongs to a group that is here whole.
 */
+static const char *const prefixes[] = {
+  "bv",         "ds",      "eps",        "fn",       "lme",        "mfn",    "nep",      "pep",     "rg",
+  "st",         "svd",     "ao",         "da",       "dm",         "is",     "ksp",      "mat",     "pc",
+  "pf",         "sf",      "snes",       "tao",      "ts",         "vec",    "check",    "cuda",    "debug",
+  "draw",       "error",   "fp",         "info",     "log",        "malloc", "mpi",      "nox",     "on",
+  "objects",    "options", "play",       "petsc",    "prefix",     "saws",   "shared",   "skip",    "start",
+  "test",       "x",       "viewer",     "version",  "help",       "blas",   "debugger", "dll",     "device",
+  "glvis",      "mg",      "sub",        "lg",       "fieldsplit", "random", "matload",  "matptap", "matstash",
+  "matmatmult", "vecload", "vecscatter", "vecstash", NULL};
 
 /* Groups read when PETSc starts or ends; all their keys are below. */
 static const char *const whole_groups[] = {"log", "malloc", "memory", "objects", "options", "skip", NULL};
 
-static const char *const names[] = {"bv_definite_tol",
+static const char *const names[] = {"all_ksp_monitor",
+                                    "build_twosided",
+                                    "bv_definite_tol",
                                     "bv_matmult",
                                     "bv_orthog_block",
                                     "bv_orthog_eta",
@@ -20,6 +31,11 @@ static const char *const names[] = {"bv_definite_tol",
                                     "bv_reproducible_random",
                                     "bv_type",
                                     "bv_vecs_vmip",
+                                    "checkfunctionlist",
+                                    "citations",
+                                    "default_device_type",
+                                    "disable_sse",
+                                    "display",
                                     "ds_block_size",
                                     "ds_method",
                                     "ds_nep_integration_points",
@@ -93,6 +109,10 @@ static const char *const names[] = {"bv_definite_tol",
                                     "eps_view_pre",
                                     "eps_view_values",
                                     "eps_view_vectors",
+                                    "geometry",
+                                    "get_total_flops",
+                                    "history",
+                                    "library_preload",
                                     "log",
                                     "log_all",
                                     "log_exclude",
@@ -119,6 +139,7 @@ static const char *const names[] = {"bv_definite_tol",
                                     "malloc_view",
                                     "malloc_view_threshold",
                                     "memory_view",
+                                    "no_signal_handler",
                                     "objects_dump",
                                     "objects_view",
                                     "options_file",
@@ -130,7 +151,9 @@ static const char *const names[] = {"bv_definite_tol",
                                     "options_string_yaml",
                                     "options_suppress_deprecated_warnings",
                                     "options_view",
+                                    "python",
                                     "skip_petscrc",
+                                    "splitreduction_async",
                                     "st_cayley_antishift",
                                     "st_filter_degree",
                                     "st_filter_interval",
@@ -140,6 +163,7 @@ static const char *const names[] = {"bv_definite_tol",
                                     "st_shift",
                                     "st_transform",
                                     "st_type",
+                                    "stop_for_debugger",
                                     "svd_conv_abs",
                                     "svd_conv_maxit",
                                     "svd_conv_norm",
@@ -184,31 +208,39 @@ static const char *const names[] = {"bv_definite_tol",
                                     "svd_view_signature",
                                     "svd_view_values",
                                     "svd_view_vectors",
+                                    "use_gpu_aware_mpi",
                                     NULL};
 
-static PetscBool InWholeGroup(const char key[])
+/* Whether the key begins with a word of the list, up to a '_' or its end. */
+static PetscBool BeginsWith(const char key[], const char *const words[])
 {
   const size_t n = strcspn(key, "_");
 
-  for (PetscInt i = 0; whole_groups[i]; ++i)
-    if (strlen(whole_groups[i]) == n && strncasecmp(key, whole_groups[i], n) == 0) return PETSC_TRUE;
+  for (PetscInt i = 0; words[i]; ++i)
+    if (strlen(words[i]) == n && strncasecmp(key, words[i], n) == 0) return PETSC_TRUE;
   return PETSC_FALSE;
+}
+
+PetscBool CkOptionsIsForeign_Private(const char key[], PetscBool *exactly)
+{
+  *exactly = PETSC_FALSE;
+  for (PetscInt i = 0; names[i]; ++i)
+    if (strcasecmp(key, names[i]) == 0) *exactly = PETSC_TRUE;
+  return (PetscBool)(*exactly || BeginsWith(key, prefixes));
 }
 
 const char *CkOptionsNearestForeign_Private(const char key[], PetscBool *unknown)
 {
-  const char *nearest = NULL;
-  PetscInt    best = 3; /* letters; farther ones may well be keys of their own */
+  const char  *nearest = NULL;
+  PetscBool    exactly;
+  const size_t n = CkOptionsIsForeign_Private(key, &exactly) ? strcspn(key, "_") : 0; /* letters that are right */
+  PetscInt     best = 3; /* letters; farther ones may well be keys of their own */
 
-  *unknown = InWholeGroup(key);
-  for (PetscInt i = 0; names[i]; ++i) {
+  *unknown = (PetscBool)(!exactly && BeginsWith(key, whole_groups));
+  for (PetscInt i = 0; names[i] && !exactly; ++i) {
     const PetscInt distance = CkOptionsDistance(key, names[i]);
 
-    if (distance == 0) {
-      *unknown = PETSC_FALSE;
-      return NULL;
-    }
-    if (distance >= best) continue;
+    if (distance >= best || strncasecmp(key, names[i], n) != 0) continue;
     best = distance;
     nearest = names[i];
   }
@@ -217,5 +249,5 @@ const char *CkOptionsNearestForeign_Private(const char key[], PetscBool *unknown
 
 PetscBool CkOptionsIsReadAtEnd_Private(const char key[])
 {
-  return (PetscBool)(InWholeGroup(key) || strncasecmp(key, "viewer", 6) == 0);
+  return (PetscBool)(BeginsWith(key, whole_groups) || strncasecmp(key, "viewer", 6) == 0);
 }

@@ -21,6 +21,8 @@ typedef struct {
 
 /* command: the one that runs, NULL if that was not said. */
 PetscInt CkOptionsGetOthers_Private(const CkOptionOthers **others, const char **command);
+/* Whether it is a key of PETSc or SLEPc (exactly) or may be one, by its prefix. */
+PetscBool CkOptionsIsForeign_Private(const char key[], PetscBool *exactly);
 /* The key of PETSc or SLEPc that this one, which is none, was probably meant to be; NULL if it is one, or near none.
    unknown: it is none of a group of which all are known. */
 const char *CkOptionsNearestForeign_Private(const char key[], PetscBool *unknown);

@@ -84,6 +84,9 @@ fails "-spectrum_frobenius has no effect with -spectrum_method gram" spectrum "$
   -spectrum_method gram -spectrum_frobenius exact
 fails "-dynamics_steps has no effect" "${train[@]}" -dynamics_steps 3 -output a.h5
 passes "warning: -spectrum_nev has no effect, as the method is gram" spectrum "${data[@]}" "${net[@]}" -spectrum_nev 3
+fails "unknown option -epochs; did you mean -dynamics_epochs?" "${train[@]}" -epochs 3 -output a.h5
+fails "unknown option --batch; did you mean -dynamics_batch?" "${train[@]}" --batch 64 -output a.h5
+fails "unknown option -epochs; -dynamics_epochs is a key of train and bench, not of spectrum" "${krylov[@]}" -epochs 3
 run spectrum "${data[@]}" "${net[@]}" -log_vew >out 2>err || stop "a misspelt key of PETSc ends the run"
 grep -q "did you mean -log_view?" err || stop "no word of a misspelt key of PETSc"
 

@@ -71,7 +71,23 @@ static void foreign_keys_pass(void **state)
   (void)state;
   accepted("");
   accepted("-eps_nev 3 -st_type sinvert -mat_view -log_view_memory -on_error_abort -svd_type cross -pc_type none");
-  accepted("-TOY_Count 3 -toy_rate 1e-3 -something_else entirely -q 4");
+  accepted("-TOY_Count 3 -toy_rate 1e-3");
+  accepted("-memory_view -citations a.bib -use_gpu_aware_mpi 0 -get_total_flops -no_signal_handler -sub_pc_type ilu");
+}
+
+/* Neither ours nor PETSc's: without what it was meant to change, a run would be another. */
+static void keys_of_nobody_are_refused(void **state)
+{
+  (void)state;
+  refused("-count 3", "unknown option -count;", "did you mean -toy_count?");
+  refused("-counts 3", "unknown option -counts;", "did you mean -toy_count?");
+  refused("-tov 3", "unknown option -tov;", "did you mean -toy?");
+  refused("-flag", "unknown option -flag;", "did you mean -toy_flag?");
+  refused("-learning_rate 3", "unknown option -learning_rate;", "did you mean -toy_rate?");
+  refused("--rate 3", "unknown option --rate;", "did you mean -toy_rate?");
+  refused("-something_else entirely", "unknown option -something_else (-help lists all)", "");
+  refused("-ep_tol 1e-9", "unknown option -ep_tol;", "did you mean PETSc's or SLEPc's -eps_tol?");
+  refused("-q 4", "unknown option -q (-help lists all)", "");
 }
 
 static void bad_values_name_key_value_and_bounds(void **state)
@@ -290,8 +306,9 @@ static void misspelt_foreign_keys_are_warned_of(void **state)
   (void)state;
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
   OK(PetscOptionsClear(NULL));
-  OK(PetscOptionsInsertString(NULL,
-                              "-log_vew -eps_tl 3 -eps_tol 3 -log_view -malloc_whatever -eps_anything -st_ksp_type x"));
+  OK(PetscOptionsInsertString(
+    NULL,
+    "-log_vew -eps_tl 3 -eps_tol 3 -log_view -malloc_whatever -eps_anything -st_ksp_type x -pc_type lu -memory_view"));
   capture(STDERR_FILENO, check_all, text, sizeof(text));
   if (rank == 0) {
     assert_non_null(
@@ -300,6 +317,8 @@ static void misspelt_foreign_keys_are_warned_of(void **state)
     assert_non_null(strstr(text, "-malloc_whatever is unknown"));
     assert_null(strstr(text, "-eps_anything"));
     assert_null(strstr(text, "-st_ksp_type"));
+    assert_null(strstr(text, "-pc_type"));
+    assert_null(strstr(text, "-memory_view"));
   } else assert_int_equal(text[0], '\0');
 }
 
@@ -320,6 +339,7 @@ static void keys_of_others_say_whose(void **state)
   refused("-other_rate 3", "-other_rate is a key of walk and run, not of sleep", "");
   refused("-other_size 3", "-other_size is a key of run, not of sleep", "");
   refused("-other_sizes 3", "unknown option -other_sizes", "-other_size is a key of run");
+  refused("-size 3", "unknown option -size; -other_size is a key of run, not of sleep", "");
   refused("-toy_cuont 3", "did you mean -toy_count?", "");
   accepted("-toy_count 3");
 }
@@ -353,6 +373,7 @@ static int register_table(void **state)
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test_setup(unknown_keys_name_the_nearest, register_table),
   cmocka_unit_test_setup(foreign_keys_pass, register_table),
+  cmocka_unit_test_setup(keys_of_nobody_are_refused, register_table),
   cmocka_unit_test_setup(bad_values_name_key_value_and_bounds, register_table),
   cmocka_unit_test_setup(values_in_force, register_table),
   cmocka_unit_test_setup(programming_errors, register_table),

@@ -135,8 +135,12 @@ static PetscErrorCode ViewClasses(CkData data, CkTable rows)
     least = PetscMin(least, data->counts[c]);
     greatest = PetscMax(greatest, data->counts[c]);
   }
-  PetscCall(CkTableRow(rows, "classes", "samples of each",
-                       "%" PetscInt_FMT ", with %" PetscInt_FMT " to %" PetscInt_FMT, data->classes, least, greatest));
+  if (least == greatest)
+    PetscCall(
+      CkTableRow(rows, "classes", "", "%" PetscInt_FMT ", of %" PetscInt_FMT " samples each", data->classes, least));
+  else
+    PetscCall(CkTableRow(rows, "classes", "", "%" PetscInt_FMT ", of %" PetscInt_FMT " to %" PetscInt_FMT " samples",
+                         data->classes, least, greatest));
   for (PetscInt c = 0; c < data->classes && data->classes <= CLASSES_SHOWN; ++c)
     PetscCall(
       CkTableRow(rows, "", data->names ? data->names[c] : "", "%" PetscInt_FMT ": %" PetscInt_FMT, c, data->counts[c]));

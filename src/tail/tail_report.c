@@ -46,8 +46,8 @@ static PetscErrorCode BatchRows(CkTail t, CkTable rows)
     note, sizeof(note),
     "Anderson and Darling, %s, level %g; %" PetscInt_FMT " minibatches of %" PetscInt_FMT " %s replacement",
     t->hochberg ? "Benjamini and Hochberg" : "Holm", t->level, t->batches, t->B, t->replacement ? "with" : "without"));
-  PetscCall(CkTableRow(rows, "across minibatches", note, "not told from normal: %" PetscInt_FMT " of %" PetscInt_FMT,
-                       t->m - t->rejected, t->m));
+  PetscCall(CkTableRow(rows, "across minibatches", note, "not normal: %" PetscInt_FMT " of %" PetscInt_FMT " series",
+                       t->rejected, t->m));
   PetscCall(CkTableRow(rows, "  series", "", "%s", directions[t->directions]));
   PetscCall(Median(t, Kurtosis, &median));
   PetscCall(Median(t, ExpectedKurtosis, &expected));

@@ -21,4 +21,4 @@ passes "across minibatches" tail "${problem[@]}" "${study[@]}" -output out.h5
 passes "random directions" tail "${problem[@]}" "${study[@]}" -tail_directions random -tail_correction hochberg
 passes "spectrum written" spectrum "${problem[@]}" -spectrum_vectors 4 -output spectrum.h5
 passes "eigenvectors of -tail_spectrum" tail "${problem[@]}" "${study[@]}" -tail_directions spectrum -tail_spectrum spectrum.h5
-grep -q "of 4  " out || stop "not the 4 eigenvectors that there are"
+grep -q "of 4 series" out || stop "not the 4 eigenvectors that there are"

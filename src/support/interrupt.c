@@ -126,7 +126,7 @@ PetscErrorCode CkInterruptRequested(MPI_Comm comm, const char **why)
   found[2] = rank == 0 && appeared;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, found, 3, MPI_INT, MPI_MAX, comm));
   *why = found[0] || found[1] || found[2] ? text : NULL;
-  if (found[0]) snprintf(text, sizeof(text), "signal %d", found[0]);
+  if (found[0]) snprintf(text, sizeof(text), "%s", found[0] == SIGTERM ? "SIGTERM" : "SIGUSR1");
   else if (found[2]) snprintf(text, sizeof(text), "the stop file is there");
   else if (found[1]) snprintf(text, sizeof(text), "%.4g seconds are over", (double)limit);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -84,6 +84,11 @@ def draw_gradient(axes, result, label, colour):
     return True
 
 
+def verdict(circulates):
+    """The attribute in words."""
+    return f"circulates: {circulates}" if circulates in ("yes", "no") else f"no verdict on circulation: {circulates}"
+
+
 def draw(results, labels, output):
     """The whole picture, to a file whose ending says the format."""
     figure, panels = plt.subplots(1, 3, figsize=(14, 4.4), dpi=150, layout="constrained")
@@ -106,7 +111,7 @@ def draw(results, labels, output):
         plot_spectrum.frame(axes)
     if any(labels):
         panels[0].legend(frameon=False, fontsize=8)
-    words = [f"{label + ': ' if label else ''}circulates: {result['circulates']}" for result, label in zip(results, labels)]
+    words = [f"{label + ': ' if label else ''}{verdict(result['circulates'])}" for result, label in zip(results, labels)]
     figure.suptitle("; ".join(words), fontsize=10)
     plot_spectrum.save(figure, output)
 

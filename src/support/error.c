@@ -163,6 +163,7 @@ void CkErrorReport(PetscErrorCode ierr)
   if (MPI_Comm_rank(MPI_COMM_WORLD, &rank)) rank = 0;
   if (!ck_error.collective && ck_error.part) {
     if (ck_error.prints) fprintf(stderr, "clarkia: error: %s", ck_error.text);
+    else (void)nanosleep(&(struct timespec){.tv_sec = 1}, NULL); /* who goes on from here may end the one that tells */
   } else if (!ck_error.collective) fprintf(stderr, "clarkia: error: on rank %d: %s", rank, ck_error.text);
   else if (rank == 0) fprintf(stderr, "clarkia: error: %s", ck_error.text);
   fflush(stderr);

@@ -40,6 +40,10 @@ class PlotTrajectory(AnalysisTest):
         self.assert_drawn(two)
         self.assert_drawn(one, two, "--label", "a", "b")
 
+    def test_verdicts(self):
+        self.assertEqual(plot_trajectory.verdict("yes"), "circulates: yes")
+        self.assertEqual(plot_trajectory.verdict("too short"), "no verdict on circulation: too short")
+
     def test_bins_keep_means(self):
         x = np.arange(1, 100001)
         few, same = plot_trajectory.binned(x, np.full(100000, 3.0))

@@ -27,6 +27,12 @@ PetscErrorCode CkBlockProductCreate(CkBlockMatrix A, const CkBlockProductLayout 
 /* values [count x nmine]: entry (w, k) is X(mine[k], first + w) before shift[w] is subtracted (in float64; NULL:
    nothing). count and shift are the same on all ranks. Collective. */
 PetscErrorCode CkBlockProductAdd(CkBlockProduct product, PetscInt count, const void *values, const double shift[]);
+/* A += (F F') o (H H'), entry by entry, of F [n x inputs] and H [n x outputs]: X X' for rows of X that are the products
+   of all entries of a row of F with all of one of H, docs/theory.md, eq. (G.10). values as above, a of F and b of H.
+   Needs `terms` of CkBlockProductFactoredTerms() at least. Collective. */
+PetscErrorCode CkBlockProductAddFactored(CkBlockProduct product, PetscInt inputs, const void *a, PetscInt outputs,
+                                         const void *b);
+PetscInt       CkBlockProductFactoredTerms(PetscInt inputs, PetscInt outputs);
 PetscErrorCode CkBlockProductDestroy(CkBlockProduct *product);
 /* Most bytes a rank holds for a matrix of order n. Not collective. */
 double CkBlockProductMemory(MPI_Comm comm, PetscInt n, PetscInt terms, CkPrecision given, CkPrecision precision);

@@ -41,8 +41,8 @@ struct _p_CkBlockProduct {
   PetscInt *panel_at[2]; /* [panels] where each is kept; one that is both is kept once */
   PetscInt  kept;
   char     *packed;   /* [chunk][kept][CHUNK x PANEL], aligned */
-  double   *sum;      /* [SIDE columns][SIDE rows][PANEL x PANEL] of a block, aligned */
-  char     *rooms[2]; /* what the two aligned arrays lie in */
+  double   *sum[2];   /* [SIDE columns][SIDE rows][PANEL x PANEL] of a block, aligned; the second for factored terms */
+  char     *rooms[3]; /* what the aligned arrays lie in */
 };
 
 static size_t Bytes(CkPrecision precision)
@@ -174,7 +174,8 @@ static PetscErrorCode MakeRoom(CkBlockProduct p)
   }
   PetscCall(PetscMalloc2(terms * sent * p->given_bytes, &p->outgoing, terms * received * p->given_bytes, &p->incoming));
   PetscCall(MallocAligned(chunks * (size_t)p->kept * CHUNK * PANEL * p->bytes, &p->rooms[0], &p->packed));
-  PetscCall(MallocAligned((size_t)SIDE * SIDE * PANEL * PANEL * sizeof(double), &p->rooms[1], &p->sum));
+  for (int i = 0; i < 2; ++i)
+    PetscCall(MallocAligned((size_t)SIDE * SIDE * PANEL * PANEL * sizeof(double), &p->rooms[1 + i], &p->sum[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -210,7 +211,7 @@ PetscErrorCode CkBlockProductDestroy(CkBlockProduct *product)
 
   PetscFunctionBeginUser;
   if (!p) PetscFunctionReturn(PETSC_SUCCESS);
-  for (int i = 0; i < 2; ++i) PetscCall(PetscFree(p->rooms[i]));
+  for (int i = 0; i < 3; ++i) PetscCall(PetscFree(p->rooms[i]));
   PetscCall(PetscFree2(p->outgoing, p->incoming));
   PetscCall(PetscFree2(p->unpack.list, p->send.list));
   PetscCall(PetscFree2(p->panel_at[0], p->panel_at[1]));
@@ -235,7 +236,17 @@ double CkBlockProductMemory(MPI_Comm comm, PetscInt n, PetscInt terms, CkPrecisi
   else if (size > 1) messages = (double)n / shape[0] + (double)n / shape[1] + (double)n / size * (shape[0] + shape[1]);
   return (double)terms *
            (messages * (double)Bytes(given) + (size == 1 ? rows : rows + cols) * (double)Bytes(precision)) +
-         SIDE * SIDE * PANEL * PANEL * sizeof(double);
+         2. * SIDE * SIDE * PANEL * PANEL * sizeof(double);
+}
+
+static PetscInt Chunks(PetscInt terms)
+{
+  return (terms + CHUNK - 1) / CHUNK;
+}
+
+PetscInt CkBlockProductFactoredTerms(PetscInt inputs, PetscInt outputs)
+{
+  return (Chunks(inputs) + Chunks(outputs)) * CHUNK;
 }
 
 /* Counts and starts of the messages of `count` terms; 0: sent, 1: received. */
@@ -314,8 +325,8 @@ static char *Panel(CkBlockProduct p, PetscInt chunk, PetscInt kept)
   return p->packed + ((size_t)chunk * (size_t)p->kept + (size_t)kept) * (size_t)CHUNK * PANEL * p->bytes;
 }
 
-/* Messages and own values to panels, chunk after chunk. */
-static void Unpack(CkBlockProduct p, PetscInt count, const char *values, const double *shift)
+/* Messages and own values to panels, chunk after chunk from number `chunk` on. */
+static void Unpack(CkBlockProduct p, PetscInt chunk, PetscInt count, const char *values, const double *shift)
 {
   const size_t bytes = p->given_bytes;
 
@@ -329,7 +340,7 @@ static void Unpack(CkBlockProduct p, PetscInt count, const char *values, const d
 
       UnpackRun(p, terms, run->length, message + ((size_t)first * stride + (size_t)run->from) * bytes, stride,
                 shift ? shift + first : NULL,
-                Panel(p, first / CHUNK, run->to / PANEL) + (size_t)(run->to % PANEL) * p->bytes);
+                Panel(p, chunk + first / CHUNK, run->to / PANEL) + (size_t)(run->to % PANEL) * p->bytes);
     }
   }
 }
@@ -345,9 +356,9 @@ static int Diagonal(CkBlockProduct p, int col)
   return CkBlockFirst(p->A, 0, CkBlockGlobal(p->A, 1, col * PANEL)) / PANEL;
 }
 
-static double *SumOf(CkBlockProduct p, const Block *block, int row, int col)
+static double *SumOf(double *sums, const Block *block, int row, int col)
 {
-  return p->sum + ((size_t)(col - block->cols[0]) * SIDE + (size_t)(row - block->rows[0])) * PANEL * PANEL;
+  return sums + ((size_t)(col - block->cols[0]) * SIDE + (size_t)(row - block->rows[0])) * PANEL * PANEL;
 }
 
 /* The block's entries from the matrix to the sums, or back; above the diagonal none. */
@@ -361,7 +372,7 @@ static void MoveBlock(CkBlockProduct p, const Block *block, PetscBool back)
 
     for (int row = PetscMax(block->rows[0], Diagonal(p, col)); row < block->rows[1]; ++row) {
       const size_t bytes = sizeof(double) * (size_t)PetscMin(PANEL, A->rows - row * PANEL);
-      double      *a = A->a + (size_t)col * PANEL * lead + (size_t)row * PANEL, *sum = SumOf(p, block, row, col);
+      double *a = A->a + (size_t)col * PANEL * lead + (size_t)row * PANEL, *sum = SumOf(p->sum[0], block, row, col);
 
       for (int j = 0; j < width; ++j) {
         if (back) memcpy(a + (size_t)j * lead, sum + (size_t)j * PANEL, bytes);
@@ -371,43 +382,115 @@ static void MoveBlock(CkBlockProduct p, const Block *block, PetscBool back)
   }
 }
 
-/* All chunks of one block, added to what is there in their order. Returns the operations. */
-static double UpdateBlock(CkBlockProduct p, PetscInt count, const Block *block)
+/* `count` terms of one block from number `chunk` on, added to the sums in their order. Returns the operations. */
+static double AddChunks(CkBlockProduct p, PetscInt chunk, PetscInt count, const Block *block, double *sums)
 {
   double operations = 0;
 
-  MoveBlock(p, block, PETSC_FALSE);
-  for (PetscInt first = 0; first < count; first += CHUNK) {
+  for (PetscInt first = 0; first < count; first += CHUNK, ++chunk) {
     for (int col = block->cols[0]; col < block->cols[1]; ++col) {
       for (int row = PetscMax(block->rows[0], Diagonal(p, col)); row < block->rows[1]; ++row) {
-        p->kernel(PetscMin(CHUNK, count - first), Panel(p, first / CHUNK, p->panel_at[0][row]),
-                  Panel(p, first / CHUNK, p->panel_at[1][col]), SumOf(p, block, row, col));
+        p->kernel(PetscMin(CHUNK, count - first), Panel(p, chunk, p->panel_at[0][row]),
+                  Panel(p, chunk, p->panel_at[1][col]), SumOf(sums, block, row, col));
         operations += 2. * PANEL * PANEL * (double)PetscMin(CHUNK, count - first);
       }
     }
   }
-  MoveBlock(p, block, PETSC_TRUE);
   return operations;
+}
+
+/* The block's entries += the products, entry by entry, of its two sums; on and below the diagonal, with its panel. */
+static void AddProducts(CkBlockProduct p, const Block *block)
+{
+  CkBlockMatrix A = p->A;
+  const size_t  lead = (size_t)CkBlockLeading(A);
+
+  for (int col = block->cols[0]; col < block->cols[1]; ++col) {
+    const int width = PetscMin(PANEL, A->cols - col * PANEL);
+
+    for (int row = PetscMax(block->rows[0], Diagonal(p, col)); row < block->rows[1]; ++row) {
+      const int     height = PetscMin(PANEL, A->rows - row * PANEL);
+      const double *x = SumOf(p->sum[0], block, row, col), *y = SumOf(p->sum[1], block, row, col);
+      double       *a = A->a + (size_t)col * PANEL * lead + (size_t)row * PANEL;
+
+      for (int j = 0; j < width; ++j)
+        for (int i = 0; i < height; ++i) a[(size_t)j * lead + (size_t)i] += x[j * PANEL + i] * y[j * PANEL + i];
+    }
+  }
+}
+
+/* What panels hold: terms of X, or (outputs > 0) those of A and of B behind them. */
+typedef struct {
+  PetscInt terms, outputs;
+} Content;
+
+/* Returns the operations. */
+static double UpdateBlock(CkBlockProduct p, const Content *content, const Block *block)
+{
+  const size_t bytes = sizeof(double) * SIDE * SIDE * PANEL * PANEL;
+  double       operations;
+
+  if (content->outputs == 0) {
+    MoveBlock(p, block, PETSC_FALSE);
+    operations = AddChunks(p, 0, content->terms, block, p->sum[0]);
+    MoveBlock(p, block, PETSC_TRUE);
+  } else {
+    for (int i = 0; i < 2; ++i) memset(p->sum[i], 0, bytes);
+    operations = AddChunks(p, 0, content->terms, block, p->sum[0]);
+    operations += AddChunks(p, Chunks(content->terms), content->outputs, block, p->sum[1]);
+    AddProducts(p, block);
+  }
+  return operations;
+}
+
+/* All blocks of the lower triangle. */
+static PetscErrorCode Update(CkBlockProduct p, const Content *content)
+{
+  double operations = 0;
+
+  PetscFunctionBeginUser;
+  for (int col = 0; col < p->panels[1] && p->panels[0] > 0; col += SIDE) {
+    for (int row = Diagonal(p, col) / SIDE * SIDE; row < p->panels[0]; row += SIDE) {
+      const Block block = {{row, PetscMin(row + SIDE, p->panels[0])}, {col, PetscMin(col + SIDE, p->panels[1])}};
+
+      operations += UpdateBlock(p, content, &block);
+    }
+  }
+  PetscCall(PetscLogFlops(operations));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode CkBlockProductAdd(CkBlockProduct p, PetscInt count, const void *values, const double shift[])
 {
-  double operations = 0;
+  const Content content = {.terms = count};
 
   PetscFunctionBeginUser;
   PetscCheck(count >= 0 && count <= p->terms, p->A->comm, PETSC_ERR_ARG_OUTOFRANGE,
              "%" PetscInt_FMT " terms, room for %" PetscInt_FMT, count, p->terms);
   PetscCall(Exchange(p, count, (const char *)values));
   PetscCall(PetscLogEventBegin(CK_Gram, 0, 0, 0, 0));
-  Unpack(p, count, (const char *)values, shift);
-  for (int col = 0; col < p->panels[1] && p->panels[0] > 0; col += SIDE) {
-    for (int row = Diagonal(p, col) / SIDE * SIDE; row < p->panels[0]; row += SIDE) {
-      const Block block = {{row, PetscMin(row + SIDE, p->panels[0])}, {col, PetscMin(col + SIDE, p->panels[1])}};
+  Unpack(p, 0, count, (const char *)values, shift);
+  PetscCall(Update(p, &content));
+  PetscCall(PetscLogEventEnd(CK_Gram, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
-      operations += UpdateBlock(p, count, &block);
-    }
-  }
-  PetscCall(PetscLogFlops(operations));
+PetscErrorCode CkBlockProductAddFactored(CkBlockProduct p, PetscInt inputs, const void *a, PetscInt outputs,
+                                         const void *b)
+{
+  const Content content = {.terms = inputs, .outputs = outputs};
+
+  PetscFunctionBeginUser;
+  PetscCheck(inputs > 0 && outputs > 0 && CkBlockProductFactoredTerms(inputs, outputs) <= p->terms, p->A->comm,
+             PETSC_ERR_ARG_OUTOFRANGE,
+             "Factors of %" PetscInt_FMT " and %" PetscInt_FMT " terms, room for %" PetscInt_FMT, inputs, outputs,
+             p->terms);
+  PetscCall(Exchange(p, inputs, (const char *)a));
+  Unpack(p, 0, inputs, (const char *)a, NULL);
+  PetscCall(Exchange(p, outputs, (const char *)b));
+  PetscCall(PetscLogEventBegin(CK_Gram, 0, 0, 0, 0));
+  Unpack(p, Chunks(inputs), outputs, (const char *)b, NULL);
+  PetscCall(Update(p, &content));
   PetscCall(PetscLogEventEnd(CK_Gram, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

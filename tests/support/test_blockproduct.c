@@ -146,6 +146,75 @@ static void the_same_bits_however_dealt(void **state)
   }
 }
 
+enum { INPUTS = 300, OUTPUTS = TERMS - INPUTS }; /* two chunks each, one of them short */
+
+/* (F F') o (H H') on top of 1: F is rows 0 .. INPUTS-1 of X, H the others. */
+static CkBlockMatrix factored(MPI_Comm comm, PetscInt n, const double *X, Deal deal)
+{
+  PetscMPIInt          rank, size;
+  CkBlockMatrix        A;
+  CkBlockProduct       p;
+  CkBlockProductLayout layout = {
+    .terms = CkBlockProductFactoredTerms(INPUTS, OUTPUTS), .given = CK_FLOAT32, .precision = CK_FLOAT64};
+  PetscInt *mine = calloc((size_t)n + 1, sizeof(*mine)), k = 0;
+  float    *values = calloc((size_t)TERMS * (size_t)n + 1, sizeof(*values));
+  double   *ones = calloc((size_t)n * (size_t)n, sizeof(*ones));
+
+  MPI_Comm_rank(comm, &rank);
+  MPI_Comm_size(comm, &size);
+  for (PetscInt i = 0; i < n; ++i)
+    if (owner(deal, i, size) == rank) mine[k++] = i;
+  layout.nmine = k;
+  layout.mine = mine;
+  for (PetscInt w = 0; w < TERMS; ++w)
+    for (PetscInt i = 0; i < k; ++i) values[w * k + i] = (float)X[w * n + mine[i]];
+  for (PetscInt i = 0; i < n * n; ++i) ones[i] = 1;
+  OK(CkBlockMatrixCreate(comm, n, &A));
+  OK(CkBlockMatrixSetAll(A, ones));
+  OK(CkBlockProductCreate(A, &layout, &p));
+  OK(CkBlockProductAddFactored(p, INPUTS, values, OUTPUTS, values + INPUTS * k));
+  OK(CkBlockProductDestroy(&p));
+  free(mine);
+  free(values);
+  free(ones);
+  return A;
+}
+
+/* Against loops, and the bits of one rank. */
+static void factored_products_are_those_of_loops(void **state)
+{
+  (void)state;
+  for (int s = 0; s < SIZES; ++s) {
+    const PetscInt n = sizes[s];
+    double        *X = new_rows(TERMS, n), *alone, worst = 0;
+    CkBlockMatrix  A = factored(PETSC_COMM_SELF, n, X, BLOCKS);
+
+    alone = new_full(A, n);
+    OK(CkBlockMatrixDestroy(&A));
+    for (PetscInt i = 0; i < n; ++i) {
+      for (PetscInt j = 0; j <= i; ++j) {
+        long double both[2] = {0, 0};
+
+        for (PetscInt w = 0; w < TERMS; ++w) both[w >= INPUTS] += (long double)X[w * n + i] * X[w * n + j];
+        worst = PetscMax(worst, (double)fabsl(alone[i * n + j] / (1 + both[0] * both[1]) - 1));
+      }
+    }
+    assert_close(worst, 0, 1, TERMS * DBL_EPSILON);
+    for (int deal = BLOCKS; deal <= LAST; ++deal) {
+      double *full;
+
+      A = factored(PETSC_COMM_WORLD, n, X, (Deal)deal);
+      full = new_full(A, n);
+      for (PetscInt i = 0; i < n; ++i)
+        assert_on_all_ranks(!memcmp(full + i * n, alone + i * n, sizeof(double) * (size_t)(i + 1)));
+      OK(CkBlockMatrixDestroy(&A));
+      free(full);
+    }
+    free(alone);
+    free(X);
+  }
+}
+
 /* P A P by loops; its rows sum to nothing. */
 static void centring_takes_the_means_away(void **state)
 {
@@ -225,6 +294,7 @@ static void a_file_serves_any_grid(void **state)
 static const struct CMUnitTest tests[] = {
   cmocka_unit_test(products_are_those_of_loops),
   cmocka_unit_test(the_same_bits_however_dealt),
+  cmocka_unit_test(factored_products_are_those_of_loops),
   cmocka_unit_test(centring_takes_the_means_away),
   cmocka_unit_test(a_file_serves_any_grid),
 };

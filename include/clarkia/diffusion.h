@@ -48,16 +48,23 @@ PetscErrorCode CkDiffusionDense(CkDiffusion D, CkBlockMatrix *A);
   for as many weights at a time as -noise_memory allows beside the buffers of the products: about N d 4 / (P memory)
   passes, each of which goes back no further than its weights, and a sweep for the mean of 256 samples, which is
   subtracted from the gradients. Products in the precision of -noise_gram_precision: docs/theory.md, eqs. (G.6) to
-  (G.8). With -noise_checkpoint FILE the sums are saved every -noise_checkpoint_interval seconds, at SIGTERM and
-  SIGUSR1, after -max_seconds and at the end; a file that is there is gone on from, with the bits of an uninterrupted
-  run, on any number of ranks; one of another problem is a user error that names the difference. Errors: CK_ERR_REQUEUE
-  (interrupt.h); too large for the memory limit, as for the dense one.
+  (G.8). Of dense layers that the engine has factored (CkEngineGetFactors()) their inputs and derivatives are kept in
+  place of gradients, and (G.10) is taken; not for a second moment with weight decay. With -noise_checkpoint FILE the
+  sums are saved every -noise_checkpoint_interval seconds, at SIGTERM and SIGUSR1, after -max_seconds and at the end; a
+  file that is there is gone on from, with the bits of an uninterrupted run, on any number of ranks; one of another
+  problem is a user error that names the difference. Errors: CK_ERR_REQUEUE (interrupt.h); too large for the memory
+  limit, as for the dense one.
 */
 PetscErrorCode CkDiffusionGram(CkDiffusion D, CkBlockMatrix *K);
 /* Whether it subtracts the mean of all samples, few as they are: their norms are known after it. Not collective. */
 PetscErrorCode CkDiffusionGramTakesMean(CkDiffusion D, PetscBool *mean);
-/* What the products of CkDiffusionGram() are in: a function of N, d, the engine and -noise_gram_precision. */
-PetscErrorCode CkDiffusionGetGramPrecision(CkDiffusion D, CkPrecision *precision);
+/* What the products of CkDiffusionGram() are of: a function of the network, N and options, not of the ranks. */
+typedef struct {
+  PetscInt    formed;    /* weights whose gradients are formed; of the other weights, */
+  PetscInt    layers;    /* dense layers, there are products of factors, in double precision */
+  CkPrecision precision; /* of the products of formed gradients */
+} CkGramForm;
+PetscErrorCode CkDiffusionGetGramForm(CkDiffusion D, CkGramForm *form);
 PetscErrorCode CkDiffusionGetCheckpoint(CkDiffusion D, const char **file); /* "": none; borrowed */
 /*
   |D|_F^2 = |K|_F^2, exactly but for rounding: the entries of K, as CkDiffusionGram() has them but with gbar subtracted
@@ -65,26 +72,20 @@ PetscErrorCode CkDiffusionGetCheckpoint(CkDiffusion D, const char **file); /* ""
   -noise_memory; docs/theory.md, eq. (G.9). Errors: too large for the memory limit, as above.
 */
 PetscErrorCode CkDiffusionFrobenius(CkDiffusion D, double *square);
-/* What it takes without the norms of the point. Not collective; the engine's loaded tile is lost. */
-typedef struct {
-  PetscInt panels;    /* 1: all of K at once */
-  double   bytes;     /* of a rank */
-  double   passes;    /* over the data */
-  double   gradients; /* their floating-point operations, all ranks; 0 for landscapes */
-  double   products;  /* likewise */
-} CkFrobeniusCost;
-PetscErrorCode CkDiffusionFrobeniusCost(CkDiffusion D, CkFrobeniusCost *cost);
 /* Eigenvectors of D from those of K: v = Gc'u / sqrt(N lambda); U [m x N] one vector a row, lambda [m] > 0 (user error
  * where not), one pass for all m (in groups as above). */
 PetscErrorCode CkDiffusionGramVectors(CkDiffusion D, PetscInt m, const double U[], const double lambda[], Vec V[]);
-/* Bytes a rank holds beyond the matrix itself while CkDiffusionDense() (gram: CkDiffusionGram()) runs. Not collective.
- */
-PetscErrorCode CkDiffusionAssemblyMemory(CkDiffusion D, PetscBool gram, double *bytes);
-/* Passes over the data of CkDiffusionDense() (gram: CkDiffusionGram()). Not collective. */
-PetscErrorCode CkDiffusionAssemblyPasses(CkDiffusion D, PetscBool gram, double *passes);
-/* Floating-point operations of the gradients that CkDiffusionDense() (gram: CkDiffusionGram()) is made of, of all
-   ranks; 0 for landscapes. Not collective; the engine's loaded tile is lost. */
-PetscErrorCode CkDiffusionAssemblyGradients(CkDiffusion D, PetscBool gram, double *operations);
+/* What an assembly takes, without the norms of the point. */
+typedef struct {
+  double bytes;     /* a rank holds beyond the matrix itself */
+  double passes;    /* over the data */
+  double gradients; /* floating-point operations of gradients, all ranks; 0 for landscapes */
+  double products;  /* likewise of products, the lower triangle */
+} CkAssemblyCost;
+/* Of CkDiffusionDense() (gram: CkDiffusionGram()). Not collective; the engine's loaded tile is lost. */
+PetscErrorCode CkDiffusionAssemblyCost(CkDiffusion D, PetscBool gram, CkAssemblyCost *cost);
+/* Of CkDiffusionFrobenius(), bytes with the largest matrix; panels: 1 where it is all of K. Likewise. */
+PetscErrorCode CkDiffusionFrobeniusCost(CkDiffusion D, CkAssemblyCost *cost, PetscInt *panels);
 /* Bytes a rank holds beyond the vectors themselves, and passes over the data, of a product with m vectors
  * (CkDiffusionApply(), CkDiffusionGramVectors()), without the norms of the point. Not collective. */
 PetscErrorCode CkDiffusionProductCost(CkDiffusion D, PetscInt m, double *bytes, double *passes);

@@ -51,12 +51,23 @@ PetscErrorCode CkEngineLoad(CkEngine engine, PetscInt n, const float features[],
 PetscErrorCode CkEngineRows(CkEngine engine, CkPrecision precision, void *G,
                             size_t ld); /* g_k in row k, original coordinates, [n x ld], ld >= d */
 /* From the next Load on only entries first .. first+count of the gradients are wanted (drops the loaded tile): it makes
-   no others and goes back no further than the layers that hold them, and CkEngineEntries() is the only contraction.
-   (0, d): all, as after SetUp. CkEngineGetCost() tells load and rows of the range. */
+   no others and goes back no further than the layers that hold them, and CkEngineEntries() and CkEngineFactors() are
+   the only contractions. (0, d): all, as after SetUp. CkEngineGetCost() tells load and rows of the range. */
 PetscErrorCode CkEngineSetRange(CkEngine engine, PetscInt first, PetscInt count);
-/* Entries of the range weight by weight, in the engine's precision: G [count x ld], ld >= n, holds entry first + i of
-   g_k at i ld + k. */
-PetscErrorCode CkEngineEntries(CkEngine engine, void *G, size_t ld);
+/* Entries first .. first+count, within the range, weight by weight in the engine's precision: G [count x ld], ld >= n,
+   holds entry first + i of g_k at i ld + k. */
+PetscErrorCode CkEngineEntries(CkEngine engine, PetscInt first, PetscInt count, void *G, size_t ld);
+/* A dense layer of which no entries need be formed for a Gram matrix: weight first + o inputs + i of g_k is b_ok a_ik
+   in original coordinates, docs/theory.md, eq. (G.10). */
+typedef struct {
+  PetscInt first, outputs, inputs;
+} CkFactors;
+/* All of them, in the order of x: dense layers with -engine_layer_form factored, with auto those for which products of
+   factors are cheaper, with explicit none; borrowed. */
+PetscErrorCode CkEngineGetFactors(CkEngine engine, PetscInt *n, const CkFactors **factors);
+/* a [inputs x ld] and b [outputs x ld] of one of them, in the engine's precision, sample k in column k; a weight of the
+   layer must be in the range. */
+PetscErrorCode CkEngineFactors(CkEngine engine, PetscInt number, void *inputs, void *derivatives, size_t ld);
 PetscErrorCode CkEngineSquaredNorms(CkEngine engine, double original[],
                                     double folded[]); /* |g_k|^2 and |g'_k|^2 [n]; folded may be NULL */
 /* V [m x d], one vector a row: T'v, cast and laid out once for many Dots, in memory of the engine's own. */

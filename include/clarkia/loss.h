@@ -130,7 +130,9 @@ PetscErrorCode CkBlocksGather(const CkBlocks *blocks, MPI_Comm comm, PetscInt wi
 /*
   CkPass: one sweep over a batch in evaluation mode, tile by tile: the fused form behind everything above.
     CkPassBegin(loss, &batch, &pass); [SetColumns] [SetAccumulator] | [SetRange]
-    while (CkPassNext(pass, &tile), tile.more) { Rows | Entries | SquaredNorms | Dot | Accumulate on tile.n samples }
+    while (CkPassNext(pass, &tile), tile.more) {
+      Rows | Entries | Factors | SquaredNorms | Dot | Accumulate on tile.n samples
+    }
     [CkPassReduce(pass, out)] CkPassEnd(&pass)
   CkPassNext() runs in rounds that are the same on all ranks (so the body may communicate); a rank may get n = 0. It
   itself communicates only when the sweep ends: then a non-finite value or gradient met on any rank is the user error
@@ -154,15 +156,17 @@ PetscErrorCode CkPassSetColumns(CkPass pass, PetscInt m, const Vec V[]); /* coll
 PetscErrorCode CkPassGetColumnNorms(CkPass pass, double norms[]);
 /* bounds[j] >= sum_k |S_kj| |g'_k|, the same on all ranks: see CkLossFoldedNorms(). A bit is added for rounding. */
 PetscErrorCode CkPassSetAccumulator(CkPass pass, PetscInt m, const double bounds[]);
-/* Only entries first .. first+count of the gradients are wanted in this sweep, by CkPassEntries() and nothing else:
-   that saves what only the others need, and does not communicate. */
+/* Only entries first .. first+count of the gradients are wanted in this sweep, by CkPassEntries() and CkPassFactors()
+   and nothing else: that saves what only the others need, and does not communicate. */
 PetscErrorCode CkPassSetRange(CkPass pass, PetscInt first, PetscInt count);
 PetscErrorCode CkPassNext(CkPass pass, CkTile *tile);
 PetscErrorCode CkPassRows(CkPass pass, CkPrecision precision, void *G,
                           size_t ld); /* not collective, as the next three */
-/* Those entries weight by weight, in the precision of the gradients: G [count x ld], ld >= n, holds entry first + i of
-   g_k at i ld + k. */
-PetscErrorCode CkPassEntries(CkPass pass, void *G, size_t ld);
+/* Entries first .. first+count, within the range, weight by weight in the precision of the gradients: G [count x ld],
+   ld >= n, holds entry first + i of g_k at i ld + k. */
+PetscErrorCode CkPassEntries(CkPass pass, PetscInt first, PetscInt count, void *G, size_t ld);
+/* Inputs and derivatives of layer `number` of CkEngineGetFactors() of the loss's engine, as CkEngineFactors(). */
+PetscErrorCode CkPassFactors(CkPass pass, PetscInt number, void *inputs, void *derivatives, size_t ld);
 PetscErrorCode CkPassSquaredNorms(CkPass pass, double original[], double folded[]); /* [n]; folded may be NULL */
 PetscErrorCode CkPassDot(CkPass pass, double S[]);                                  /* [n x m] */
 PetscErrorCode CkPassAccumulate(CkPass pass, const double S[]);                     /* [n x m of the accumulator] */

@@ -307,16 +307,16 @@ PetscErrorCode CkEngineSetRange(CkEngine engine, PetscInt first, PetscInt count)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode DefaultEntries(CkEngine engine, void *G, size_t ld)
+static PetscErrorCode DefaultEntries(CkEngine engine, PetscInt first, PetscInt count, void *G, size_t ld)
 {
   CkRows rows;
 
   PetscFunctionBeginUser;
   PetscCall(DefaultRows(engine, &rows));
   for (size_t k = 0; k < (size_t)rows.n; ++k) {
-    const double *row = rows.G + k * rows.ld + (size_t)engine->first;
+    const double *row = rows.G + k * rows.ld + (size_t)first;
 
-    for (size_t i = 0; i < (size_t)engine->count; ++i) {
+    for (size_t i = 0; i < (size_t)count; ++i) {
       if (engine->type->precision == CK_FLOAT64) ((double *)G)[i * ld + k] = row[i];
       else ((float *)G)[i * ld + k] = (float)row[i];
     }
@@ -324,15 +324,52 @@ static PetscErrorCode DefaultEntries(CkEngine engine, void *G, size_t ld)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkEngineEntries(CkEngine engine, void *G, size_t ld)
+#define CHECK_STRIDE(engine, ld)                                                                                       \
+  PetscCheck((ld) >= (size_t)(engine)->loaded, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ,                                     \
+             "Stride %zu of an entry is less than the %" PetscInt_FMT " samples", ld, (engine)->loaded)
+
+PetscErrorCode CkEngineEntries(CkEngine engine, PetscInt first, PetscInt count, void *G, size_t ld)
 {
   PetscFunctionBeginUser;
   CHECK_LOADED(engine);
-  PetscCheck(ld >= (size_t)engine->loaded, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ,
-             "Stride %zu of an entry is less than the %" PetscInt_FMT " samples", ld, engine->loaded);
+  CHECK_STRIDE(engine, ld);
+  PetscCheck(count >= 0 && first >= engine->first && count <= engine->first + engine->count - first, PETSC_COMM_SELF,
+             PETSC_ERR_ARG_OUTOFRANGE, "Entries from %" PetscInt_FMT " on, %" PetscInt_FMT " of them: not in the range",
+             first, count);
   PetscCall(PetscLogEventBegin(CK_Tile, 0, 0, 0, 0));
-  if (engine->type->entries) PetscCall(engine->type->entries(engine, G, ld));
-  else PetscCall(DefaultEntries(engine, G, ld));
+  if (engine->type->entries) PetscCall(engine->type->entries(engine, first, count, G, ld));
+  else PetscCall(DefaultEntries(engine, first, count, G, ld));
+  PetscCall(PetscLogEventEnd(CK_Tile, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkEngineGetFactors(CkEngine engine, PetscInt *n, const CkFactors **factors)
+{
+  PetscFunctionBeginUser;
+  CHECK_SETUP(engine);
+  *n = 0;
+  *factors = NULL;
+  if (engine->type->getfactors) PetscCall(engine->type->getfactors(engine, n, factors));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkEngineFactors(CkEngine engine, PetscInt number, void *inputs, void *derivatives, size_t ld)
+{
+  const CkFactors *factors;
+  PetscInt         n;
+
+  PetscFunctionBeginUser;
+  CHECK_LOADED(engine);
+  CHECK_STRIDE(engine, ld);
+  PetscCall(CkEngineGetFactors(engine, &n, &factors));
+  PetscCheck(number >= 0 && number < n, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
+             "Factored layer %" PetscInt_FMT " of %" PetscInt_FMT, number, n);
+  factors += number;
+  PetscCheck(factors->first < engine->first + engine->count &&
+               engine->first < factors->first + factors->outputs * factors->inputs,
+             PETSC_COMM_SELF, PETSC_ERR_ORDER, "Factored layer %" PetscInt_FMT " is not in the range", number);
+  PetscCall(PetscLogEventBegin(CK_Tile, 0, 0, 0, 0));
+  PetscCall(engine->type->factors(engine, number, inputs, derivatives, ld));
   PetscCall(PetscLogEventEnd(CK_Tile, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -31,7 +31,10 @@ typedef struct {
   /* A range of weights: the next runs need make no other gradients (NULL: they make all), and its entries as
      CkEngineEntries() (NULL: taken from rows). */
   PetscErrorCode (*setrange)(CkEngine engine, PetscInt first, PetscInt count);
-  PetscErrorCode (*entries)(CkEngine engine, void *G, size_t ld);
+  PetscErrorCode (*entries)(CkEngine engine, PetscInt first, PetscInt count, void *G, size_t ld);
+  /* As CkEngineGetFactors() and CkEngineFactors(); NULL, both: there are none. */
+  PetscErrorCode (*getfactors)(CkEngine engine, PetscInt *n, const CkFactors **factors);
+  PetscErrorCode (*factors)(CkEngine engine, PetscInt number, void *inputs, void *derivatives, size_t ld);
   PetscErrorCode (*squarednorms)(CkEngine engine, double original[], double folded[]); /* folded may be NULL */
   /* m is engine->columns; columns of that layout stand at engine->V */
   PetscErrorCode (*columnbytes)(CkEngine engine, PetscInt m, size_t *bytes);

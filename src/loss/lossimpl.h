@@ -30,7 +30,7 @@ typedef struct {
   PetscErrorCode (*rows)(CkLoss loss, CkPrecision precision, void *G, size_t ld);
   /* A range of entries, as those of CkEngine; NULL, both: taken from rows. */
   PetscErrorCode (*setrange)(CkLoss loss, PetscInt first, PetscInt count);
-  PetscErrorCode (*entries)(CkLoss loss, void *G, size_t ld);
+  PetscErrorCode (*entries)(CkLoss loss, PetscInt first, PetscInt count, void *G, size_t ld);
   PetscErrorCode (*squarednorms)(CkLoss loss, double original[], double folded[]);
   /* As CkEngineColumnBytes(), CkEngineUseColumns() and CkEnginePackColumn(). */
   PetscErrorCode (*columnbytes)(CkLoss loss, PetscInt m, size_t *bytes);

@@ -192,10 +192,10 @@ static PetscErrorCode NetworkSetRange(CkLoss loss, PetscInt first, PetscInt coun
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode NetworkEntries(CkLoss loss, void *G, size_t ld)
+static PetscErrorCode NetworkEntries(CkLoss loss, PetscInt first, PetscInt count, void *G, size_t ld)
 {
   PetscFunctionBeginUser;
-  PetscCall(CkEngineEntries(loss->engine, G, ld));
+  PetscCall(CkEngineEntries(loss->engine, first, count, G, ld));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

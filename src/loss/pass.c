@@ -298,7 +298,7 @@ PetscErrorCode CkPassRows(CkPass pass, CkPrecision precision, void *G, size_t ld
 }
 
 /* Entries from rows. */
-static PetscErrorCode TransposeRows(CkPass pass, void *G, size_t ld)
+static PetscErrorCode TransposeRows(CkPass pass, PetscInt first, PetscInt count, void *G, size_t ld)
 {
   const PetscBool wide = (PetscBool)(pass->loss->precision == CK_FLOAT64);
   const size_t    d = (size_t)pass->loss->d, bytes = wide ? sizeof(double) : sizeof(float);
@@ -307,8 +307,8 @@ static PetscErrorCode TransposeRows(CkPass pass, void *G, size_t ld)
   if (!pass->G) PetscCall(PetscMalloc((size_t)pass->loss->tile * d * bytes, &pass->G));
   PetscCall(pass->loss->type->rows(pass->loss, pass->loss->precision, pass->G, d));
   for (size_t k = 0; k < (size_t)pass->now.n; ++k) {
-    for (size_t i = 0; i < (size_t)pass->count; ++i) {
-      const size_t from = k * d + (size_t)pass->first + i;
+    for (size_t i = 0; i < (size_t)count; ++i) {
+      const size_t from = k * d + (size_t)first + i;
 
       if (wide) ((double *)G)[i * ld + k] = ((const double *)pass->G)[from];
       else ((float *)G)[i * ld + k] = ((const float *)pass->G)[from];
@@ -317,12 +317,12 @@ static PetscErrorCode TransposeRows(CkPass pass, void *G, size_t ld)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* sums[k] = 0 times the sum of the n samples' numbers: NaN where one is not finite. */
-static void FindBad(CkPass pass, const void *G, size_t ld, double sums[])
+/* sums[k] = 0 times the sum of the sample's numbers in G [count x ld]: NaN where one is not finite. */
+static void FindBad(CkPass pass, PetscInt count, const void *G, size_t ld, double sums[])
 {
   const size_t n = (size_t)pass->now.n;
 
-  for (size_t i = 0; i < (size_t)pass->count; ++i) {
+  for (size_t i = 0; i < (size_t)count; ++i) {
     if (pass->loss->precision == CK_FLOAT64)
       for (size_t k = 0; k < n; ++k) sums[k] += 0 * ((const double *)G)[i * ld + k];
     else
@@ -330,26 +330,54 @@ static void FindBad(CkPass pass, const void *G, size_t ld, double sums[])
   }
 }
 
-PetscErrorCode CkPassEntries(CkPass pass, void *G, size_t ld)
+/* Zeros in the place of what is not finite; its sample is blamed. */
+static PetscErrorCode ReplaceBad(CkPass pass, PetscInt count, void *G, size_t ld)
 {
-  const CkLoss loss = pass->loss;
-  double      *sums;
+  double *sums;
 
   PetscFunctionBeginUser;
-  if (pass->now.n == 0) PetscFunctionReturn(PETSC_SUCCESS);
-  if (loss->type->entries) PetscCall(loss->type->entries(loss, G, ld));
-  else PetscCall(TransposeRows(pass, G, ld));
   PetscCall(PetscCalloc1(pass->now.n, &sums));
-  FindBad(pass, G, ld, sums);
+  FindBad(pass, count, G, ld, sums);
   for (PetscInt k = 0; k < pass->now.n; ++k) {
     if (sums[k] == 0) continue;
     BlameSample(pass, k, "gradient", NAN);
-    for (size_t i = 0; i < (size_t)pass->count; ++i) {
-      if (loss->precision == CK_FLOAT64) ((double *)G)[i * ld + (size_t)k] = 0;
+    for (size_t i = 0; i < (size_t)count; ++i) {
+      if (pass->loss->precision == CK_FLOAT64) ((double *)G)[i * ld + (size_t)k] = 0;
       else ((float *)G)[i * ld + (size_t)k] = 0;
     }
   }
   PetscCall(PetscFree(sums));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassEntries(CkPass pass, PetscInt first, PetscInt count, void *G, size_t ld)
+{
+  const CkLoss loss = pass->loss;
+
+  PetscFunctionBeginUser;
+  PetscCheck(count >= 0 && first >= pass->first && count <= pass->first + pass->count - first, PETSC_COMM_SELF,
+             PETSC_ERR_ARG_OUTOFRANGE, "Entries from %" PetscInt_FMT " on, %" PetscInt_FMT " of them: not in the range",
+             first, count);
+  if (pass->now.n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  if (loss->type->entries) PetscCall(loss->type->entries(loss, first, count, G, ld));
+  else PetscCall(TransposeRows(pass, first, count, G, ld));
+  PetscCall(ReplaceBad(pass, count, G, ld));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkPassFactors(CkPass pass, PetscInt number, void *inputs, void *derivatives, size_t ld)
+{
+  const CkLoss     loss = pass->loss;
+  const CkFactors *factors;
+  PetscInt         n;
+
+  PetscFunctionBeginUser;
+  PetscCheck(loss->engine, loss->comm, PETSC_ERR_SUP, "No engine, no factors");
+  if (pass->now.n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CkEngineGetFactors(loss->engine, &n, &factors));
+  PetscCall(CkEngineFactors(loss->engine, number, inputs, derivatives, ld));
+  PetscCall(ReplaceBad(pass, factors[number].inputs, inputs, ld));
+  PetscCall(ReplaceBad(pass, factors[number].outputs, derivatives, ld));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

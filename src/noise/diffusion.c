@@ -139,30 +139,10 @@ PetscErrorCode CkDiffusionGetShift(CkDiffusion D, double **c)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkDiffusionGetGramPrecision(CkDiffusion D, CkPrecision *precision)
-{
-  CkDiffusionSizes sizes;
-
-  PetscFunctionBeginUser;
-  PetscCall(CkDiffusionGetSizes(D, &sizes));
-  *precision = CkDiffusionGramChoice(D, &sizes);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode CkDiffusionGetCheckpoint(CkDiffusion D, const char **file)
 {
   PetscFunctionBeginUser;
   *file = D->checkpoint;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CkDiffusionAssemblyMemory(CkDiffusion D, PetscBool gram, double *bytes)
-{
-  CkDiffusionSizes sizes;
-
-  PetscFunctionBeginUser;
-  PetscCall(CkDiffusionGetSizes(D, &sizes));
-  *bytes = gram ? CkDiffusionGramMemory(D, &sizes) : CkDiffusionDenseMemory(&sizes);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -99,14 +99,6 @@ static PetscInt BlocksAtOnce(const CkDiffusionSizes *sizes)
   return PetscMax(1, ROWS / sizes->blocks.block);
 }
 
-static CkPrecision ProductPrecision(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt size)
-{
-  CkDiffusionSizes part = *sizes;
-
-  part.d = size;
-  return CkDiffusionGramChoice(D, &part);
-}
-
 PetscErrorCode CkDiffusionBlocksCost(CkDiffusion D, PetscInt n, const PetscInt size[], double *bytes, double *passes,
                                      double *operations)
 {
@@ -124,7 +116,8 @@ PetscErrorCode CkDiffusionBlocksCost(CkDiffusion D, PetscInt n, const PetscInt s
     double         one = (double)(BlocksAtOnce(&sizes) * sizes.blocks.block + 1) * (double)size[l] * sizeof(double);
 
     if (IsGram(&sizes, size[l]))
-      one = CkBlockProductMemory(sizes.comm, sizes.N, slice, sizes.precision, ProductPrecision(D, &sizes, size[l]));
+      one =
+        CkBlockProductMemory(sizes.comm, sizes.N, slice, sizes.precision, CkDiffusionGramChoice(D, &sizes, size[l]));
     buffers = PetscMax(buffers, one);
   }
   *bytes = (double)longest * (double)CkBlocksCount(&sizes.blocks, 0) * (double)sizes.bytes +
@@ -187,7 +180,8 @@ static PetscErrorCode Load(CkDiffusionBlocks b, PetscInt done)
   while (PETSC_TRUE) {
     PetscCall(CkPassNext(pass, &tile));
     if (!tile.more) break;
-    PetscCall(CkPassEntries(pass, b->store + (size_t)CkBlocksLocal(&b->sizes.blocks, tile.first) * b->sizes.bytes,
+    PetscCall(CkPassEntries(pass, b->first, b->count,
+                            b->store + (size_t)CkBlocksLocal(&b->sizes.blocks, tile.first) * b->sizes.bytes,
                             (size_t)b->samples));
   }
   PetscCall(CkPassEnd(&pass));
@@ -200,7 +194,7 @@ static PetscErrorCode CreateProduct(CkDiffusionBlocks b, CkBlockMatrix A, CkBloc
   const PetscInt       size = b->size[b->block];
   CkBlockProductLayout layout = {.terms = SliceLength(&b->sizes, size),
                                  .given = b->sizes.precision,
-                                 .precision = ProductPrecision(b->D, &b->sizes, size),
+                                 .precision = CkDiffusionGramChoice(b->D, &b->sizes, size),
                                  .nmine = b->samples};
   PetscInt            *mine;
 
@@ -311,7 +305,7 @@ PetscErrorCode CkDiffusionBlocksNext(CkDiffusionBlocks b, CkBlockMatrix *A, CkPr
   PetscCheck(b->block < b->n, b->sizes.comm, PETSC_ERR_ORDER, "All blocks have been given");
   size = b->size[b->block];
   PetscCall(CkBlockMatrixCreate(b->sizes.comm, PetscMin(size, b->sizes.N), A));
-  *products = IsGram(&b->sizes, size) ? ProductPrecision(b->D, &b->sizes, size) : CK_FLOAT64;
+  *products = IsGram(&b->sizes, size) ? CkDiffusionGramChoice(b->D, &b->sizes, size) : CK_FLOAT64;
   if (IsGram(&b->sizes, size)) PetscCall(AddGram(b, *A));
   else PetscCall(AddDense(b, *A));
   b->offset += size;

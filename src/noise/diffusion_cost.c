@@ -1,17 +1,7 @@
 /* diffusion_cost.c: what products and assemblies need, for plans; nothing is evaluated. */
 #include "noiseimpl.h"
 
-PetscErrorCode CkDiffusionAssemblyPasses(CkDiffusion D, PetscBool gram, double *passes)
-{
-  CkDiffusionSizes sizes;
-
-  PetscFunctionBeginUser;
-  PetscCall(CkDiffusionGetSizes(D, &sizes));
-  *passes = gram ? CkDiffusionGramPasses(D, &sizes) : 1;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CkDiffusionAssemblyGradients(CkDiffusion D, PetscBool gram, double *operations)
+static PetscErrorCode DenseCost(CkDiffusion D, CkAssemblyCost *cost)
 {
   CkDiffusionSizes sizes;
   CkEngine         engine;
@@ -19,13 +9,20 @@ PetscErrorCode CkDiffusionAssemblyGradients(CkDiffusion D, PetscBool gram, doubl
 
   PetscFunctionBeginUser;
   PetscCall(CkDiffusionGetSizes(D, &sizes));
-  if (gram) {
-    PetscCall(CkDiffusionGramGradients(D, &sizes, operations));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
   PetscCall(CkLossGetEngine(D->loss, &engine));
   if (engine) PetscCall(CkEngineGetCost(engine, NULL, &load, &rows, NULL, NULL));
-  *operations = (double)sizes.N * (load + rows);
+  cost->bytes = CkDiffusionDenseMemory(&sizes);
+  cost->passes = 1;
+  cost->gradients = (double)sizes.N * (load + rows);
+  cost->products = (double)sizes.N * (double)sizes.d * (double)sizes.d;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDiffusionAssemblyCost(CkDiffusion D, PetscBool gram, CkAssemblyCost *cost)
+{
+  PetscFunctionBeginUser;
+  if (gram) PetscCall(CkDiffusionGramCost(D, cost));
+  else PetscCall(DenseCost(D, cost));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

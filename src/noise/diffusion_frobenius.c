@@ -50,8 +50,9 @@ static PetscErrorCode MakeSweep(CkDiffusion D, const CkDiffusionSizes *sizes, co
   const PetscInt n = count[0] + count[1];
 
   PetscFunctionBeginUser;
-  *sweep = (CkGramSweep){
-    .D = D, .sizes = *sizes, .batch = CkBatchAll(n), .precision = CkDiffusionGramChoice(D, sizes), .part = PETSC_TRUE};
+  PetscCall(CkGramSweepOfAll(D, sweep));
+  sweep->part = PETSC_TRUE;
+  sweep->batch = CkBatchAll(n);
   sweep->sizes.N = n;
   PetscCall(CkLossGetBlocks(D->loss, n, &sweep->sizes.blocks));
   sweep->memory = PetscMax(D->memory / 2, D->memory - MatrixBytes(sizes, panels->order));
@@ -70,7 +71,7 @@ static PetscBool NextPair(const Panels *panels, PetscInt *a, PetscInt *b)
   return (PetscBool)(*b < panels->n);
 }
 
-PetscErrorCode CkDiffusionFrobeniusCost(CkDiffusion D, CkFrobeniusCost *cost)
+PetscErrorCode CkDiffusionFrobeniusCost(CkDiffusion D, CkAssemblyCost *cost, PetscInt *n)
 {
   CkDiffusionSizes sizes;
   Panels           panels;
@@ -79,21 +80,20 @@ PetscErrorCode CkDiffusionFrobeniusCost(CkDiffusion D, CkFrobeniusCost *cost)
   PetscFunctionBeginUser;
   PetscCall(CkDiffusionGetSizes(D, &sizes));
   panels = MakePanels(D, &sizes);
-  *cost = (CkFrobeniusCost){.panels = panels.n};
+  *cost = (CkAssemblyCost){0};
+  *n = panels.n;
   b = panels.n == 1 ? 0 : 1;
   do {
-    CkGramSweep sweep;
-    CkRowParts  parts;
-    double      gradients;
-    PetscInt    n;
+    CkGramSweep    sweep;
+    CkRowParts     parts;
+    CkAssemblyCost pair;
 
     PetscCall(MakeSweep(D, &sizes, &panels, a, b, NULL, &sweep, &parts));
-    n = sweep.sizes.N;
-    PetscCall(CkGramSweepGradients(&sweep, &gradients));
-    cost->bytes = PetscMax(cost->bytes, CkGramSweepMemory(&sweep));
-    cost->passes += (double)CkGramSweepRanges(&sweep) * (double)n / (double)sizes.N;
-    cost->gradients += gradients;
-    cost->products += (double)n * (double)n * (double)sizes.d;
+    PetscCall(CkGramSweepCost(&sweep, &pair));
+    cost->bytes = PetscMax(cost->bytes, pair.bytes);
+    cost->passes += pair.passes * (double)sweep.sizes.N / (double)sizes.N;
+    cost->gradients += pair.gradients;
+    cost->products += pair.products;
   } while (NextPair(&panels, &a, &b));
   cost->bytes += MatrixBytes(&sizes, panels.order) + 4. * sizeof(double) * (double)sizes.N; /* two exact sums */
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -174,13 +174,14 @@ static PetscErrorCode AddPairs(CkDiffusion D, const CkDiffusionSizes *sizes, con
 PetscErrorCode CkDiffusionFrobenius(CkDiffusion D, double *square)
 {
   CkDiffusionSizes sizes;
-  CkFrobeniusCost  cost;
+  CkAssemblyCost   cost;
   CkExactSum       exact;
   double          *shift, *sums;
+  PetscInt         panels;
 
   PetscFunctionBeginUser;
   PetscCall(CkDiffusionGetSizes(D, &sizes));
-  PetscCall(CkDiffusionFrobeniusCost(D, &cost));
+  PetscCall(CkDiffusionFrobeniusCost(D, &cost, &panels));
   PetscCall(CkMemoryCheck(sizes.comm, cost.bytes, "the norm of D from its Gram matrix in pieces",
                           "use more ranks, a smaller -noise_memory, or raise -memory_limit"));
   PetscCall(CkDiffusionGramShift(D, &shift));

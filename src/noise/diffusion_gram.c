@@ -13,45 +13,38 @@ enum { SHIFT_SAMPLES = 256 }; /* their mean is that of all up to 1/16 of a gradi
    number of ranks: the bits depend on it. */
 static const double CHEAP = 2e12;
 
-CkPrecision CkDiffusionGramChoice(CkDiffusion D, const CkDiffusionSizes *sizes)
+CkPrecision CkDiffusionGramChoice(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt weights)
 {
-  const double operations = (double)sizes->N * (double)sizes->N * (double)sizes->d;
+  const double operations = (double)sizes->N * (double)sizes->N * (double)weights;
 
   if (D->gram_precision != CK_GRAM_AUTO) return D->gram_precision == CK_GRAM_SINGLE ? CK_FLOAT32 : CK_FLOAT64;
   return sizes->precision == CK_FLOAT64 || operations <= CHEAP ? CK_FLOAT64 : CK_FLOAT32;
 }
 
-/* Of all samples. */
-static CkGramSweep MakeSweep(CkDiffusion D, const CkDiffusionSizes *sizes)
+/* What the second moment adds to gradients is not in the factors (decision 6): all gradients are formed then. */
+PetscErrorCode CkGramSweepOfAll(CkDiffusion D, CkGramSweep *sweep)
 {
-  return (CkGramSweep){.D = D,
-                       .sizes = *sizes,
-                       .batch = CkBatchAll(sizes->N),
-                       .precision = CkDiffusionGramChoice(D, sizes),
-                       .memory = D->memory};
-}
-
-double CkDiffusionGramMemory(CkDiffusion D, const CkDiffusionSizes *sizes)
-{
-  const CkGramSweep sweep = MakeSweep(D, sizes);
-
-  return CkGramSweepMemory(&sweep);
-}
-
-double CkDiffusionGramPasses(CkDiffusion D, const CkDiffusionSizes *sizes)
-{
-  const CkGramSweep sweep = MakeSweep(D, sizes);
-
-  return (double)CkGramSweepRanges(&sweep) +
-         (D->centred && sizes->N > SHIFT_SAMPLES ? SHIFT_SAMPLES / (double)sizes->N : 0);
-}
-
-PetscErrorCode CkDiffusionGramGradients(CkDiffusion D, const CkDiffusionSizes *sizes, double *operations)
-{
-  const CkGramSweep sweep = MakeSweep(D, sizes);
+  CkEngine engine;
+  double   l2;
 
   PetscFunctionBeginUser;
-  PetscCall(CkGramSweepGradients(&sweep, operations));
+  *sweep = (CkGramSweep){.D = D, .memory = D->memory};
+  PetscCall(CkDiffusionGetSizes(D, &sweep->sizes));
+  sweep->batch = CkBatchAll(sweep->sizes.N);
+  PetscCall(CkLossGetEngine(D->loss, &engine));
+  PetscCall(CkLossGetL2(D->loss, &l2));
+  if (engine && (D->centred || l2 == 0)) PetscCall(CkEngineGetFactors(engine, &sweep->nlayers, &sweep->layers));
+  sweep->precision = CkDiffusionGramChoice(D, &sweep->sizes, CkGramSweepFormed(sweep));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDiffusionGetGramForm(CkDiffusion D, CkGramForm *form)
+{
+  CkGramSweep sweep;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkGramSweepOfAll(D, &sweep));
+  *form = (CkGramForm){.precision = sweep.precision, .formed = CkGramSweepFormed(&sweep), .layers = sweep.nlayers};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -106,7 +99,7 @@ static PetscErrorCode Assemble(CkDiffusion D, CkGramSweep *sweep, CkBlockMatrix 
   PetscFunctionBeginUser;
   PetscCall(MakeShift(D, &sweep->sizes, &shift));
   sweep->shift = shift;
-  PetscCall(CkGramCheckpointCreate(D, &sweep->sizes, sweep->precision, shift, &checkpoint));
+  PetscCall(CkGramCheckpointCreate(sweep, &checkpoint));
   PetscCall(CkProgressCreate(sweep->sizes.comm, "assembling the Gram matrix", "weights", (double)sweep->sizes.d,
                              &sweep->progress));
   if (checkpoint) PetscCall(CkInterruptBegin());
@@ -129,24 +122,39 @@ static PetscErrorCode Finish(CkDiffusion D, const CkDiffusionSizes *sizes, CkBlo
 
 PetscErrorCode CkDiffusionGram(CkDiffusion D, CkBlockMatrix *K)
 {
-  CkDiffusionSizes sizes;
-  CkGramSweep      sweep;
-  const char      *stopped;
-  double           matrix, work;
+  CkGramSweep    sweep;
+  MPI_Comm       comm;
+  const char    *stopped;
+  CkAssemblyCost cost;
+  double         matrix, work;
 
   PetscFunctionBeginUser;
-  PetscCall(CkDiffusionGetSizes(D, &sizes));
-  sweep = MakeSweep(D, &sizes);
-  PetscCall(CkBlockMatrixMemory(sizes.comm, sizes.N, PETSC_FALSE, CK_SOLVER_SCALAPACK, &matrix, &work));
-  PetscCall(CkMemoryCheck(sizes.comm, matrix + CkGramSweepMemory(&sweep), "the Gram matrix",
+  PetscCall(CkGramSweepOfAll(D, &sweep));
+  PetscCall(CkGramSweepCost(&sweep, &cost));
+  comm = sweep.sizes.comm;
+  PetscCall(CkBlockMatrixMemory(comm, sweep.sizes.N, PETSC_FALSE, CK_SOLVER_SCALAPACK, &matrix, &work));
+  PetscCall(CkMemoryCheck(comm, matrix + cost.bytes, "the Gram matrix",
                           "use more ranks, fewer samples (-data_count), -spectrum_method krylov, a smaller "
                           "-noise_memory, or raise -memory_limit"));
-  PetscCall(CkBlockMatrixCreate(sizes.comm, sizes.N, K));
+  PetscCall(CkBlockMatrixCreate(comm, sweep.sizes.N, K));
   PetscCall(Assemble(D, &sweep, *K, &stopped));
   if (stopped) PetscCall(CkBlockMatrixDestroy(K));
-  CkCheckAll(sizes.comm, !stopped, CK_ERR_REQUEUE,
+  CkCheckAll(comm, !stopped, CK_ERR_REQUEUE,
              "stopped (%s) before the Gram matrix was complete: the same command goes on from %s", stopped,
              D->checkpoint);
-  PetscCall(Finish(D, &sizes, *K));
+  PetscCall(Finish(D, &sweep.sizes, *K));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkDiffusionGramCost(CkDiffusion D, CkAssemblyCost *cost)
+{
+  CkGramSweep sweep;
+  PetscBool   mean = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkGramSweepOfAll(D, &sweep));
+  PetscCall(CkDiffusionGramTakesMean(D, &mean));
+  PetscCall(CkGramSweepCost(&sweep, cost));
+  if (D->centred && !mean) cost->passes += SHIFT_SAMPLES / (double)sweep.sizes.N;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -1,4 +1,4 @@
-/* gram_checkpoint.c: the sums of the Gram matrix over the first weights, in a file (docs/formats.md). */
+/* gram_checkpoint.c: the sums of the Gram matrix as far as they have come, in a file (docs/formats.md). */
 #include "noiseimpl.h"
 #include <clarkia/blockproduct.h>
 #include <clarkia/file.h>
@@ -12,11 +12,12 @@ struct _p_CkGramCheckpoint {
   double         interval;
   PetscLogDouble last; /* when the file was written, or the assembly began */
   /* The problem. */
-  PetscInt    samples, dimension;
-  CkPrecision precision;
-  PetscBool   centred;
-  double      l2;
-  char        weights[32], gradients[32]; /* checksums */
+  const CkGramSweep *sweep; /* borrowed */
+  PetscInt           samples, dimension, formed, layers;
+  CkPrecision        precision;
+  PetscBool          centred;
+  double             l2;
+  char               weights[32], gradients[32]; /* checksums */
 };
 
 static const char *PrecisionName(CkPrecision precision)
@@ -47,10 +48,11 @@ static PetscErrorCode Identify(CkDiffusion D, const CkDiffusionSizes *sizes, con
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkGramCheckpointCreate(CkDiffusion D, const CkDiffusionSizes *sizes, CkPrecision precision,
-                                      const double shift[], CkGramCheckpoint *checkpoint)
+PetscErrorCode CkGramCheckpointCreate(const CkGramSweep *sweep, CkGramCheckpoint *checkpoint)
 {
-  CkGramCheckpoint c;
+  const CkDiffusion       D = sweep->D;
+  const CkDiffusionSizes *sizes = &sweep->sizes;
+  CkGramCheckpoint        c;
 
   PetscFunctionBeginUser;
   *checkpoint = NULL;
@@ -61,9 +63,12 @@ PetscErrorCode CkGramCheckpointCreate(CkDiffusion D, const CkDiffusionSizes *siz
   c->interval = D->interval;
   c->samples = sizes->N;
   c->dimension = sizes->d;
-  c->precision = precision;
+  c->sweep = sweep;
+  c->formed = CkGramSweepFormed(sweep);
+  c->layers = sweep->nlayers;
+  c->precision = sweep->precision;
   c->centred = D->centred;
-  PetscCall(Identify(D, sizes, shift, c));
+  PetscCall(Identify(D, sizes, sweep->shift, c));
   PetscCall(PetscTime(&c->last));
   *checkpoint = c;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -76,7 +81,7 @@ PetscErrorCode CkGramCheckpointDestroy(CkGramCheckpoint *checkpoint)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkGramCheckpointWrite(CkGramCheckpoint c, CkBlockMatrix K, PetscInt done)
+PetscErrorCode CkGramCheckpointWrite(CkGramCheckpoint c, CkBlockMatrix K, const CkGramDone *done)
 {
   CkFile file;
 
@@ -86,24 +91,27 @@ PetscErrorCode CkGramCheckpointWrite(CkGramCheckpoint c, CkBlockMatrix K, PetscI
   PetscCall(CkFileWriteString(file, "/", "kind", "gram checkpoint"));
   PetscCall(CkFileWriteInt(file, "/", "samples", c->samples));
   PetscCall(CkFileWriteInt(file, "/", "dimension", c->dimension));
+  PetscCall(CkFileWriteInt(file, "/", "formed", c->formed));
+  PetscCall(CkFileWriteInt(file, "/", "layers", c->layers));
   PetscCall(CkFileWriteInt(file, "/", "chunk", CK_PRODUCT_CHUNK));
   PetscCall(CkFileWriteString(file, "/", "precision", PrecisionName(c->precision)));
   PetscCall(CkFileWriteInt(file, "/", "centred", c->centred));
   PetscCall(CkFileWriteReal(file, "/", "l2", c->l2));
   PetscCall(CkFileWriteString(file, "/", "weights_checksum", c->weights));
   PetscCall(CkFileWriteString(file, "/", "gradients_checksum", c->gradients));
-  PetscCall(CkFileWriteInt(file, "/", "done", done));
+  PetscCall(CkFileWriteInt(file, "/", "formed_done", done->weights));
+  PetscCall(CkFileWriteInt(file, "/", "layers_done", done->layers));
   PetscCall(CkBlockMatrixWrite(K, file, "/matrix"));
   PetscCall(CkFileWriteProvenance(file));
   PetscCall(CkFileCommit(file));
   PetscCall(CkFileDestroy(&file));
   PetscCall(PetscTime(&c->last));
-  PetscCall(
-    CkLog(c->comm, "checkpoint of %" PetscInt_FMT " of %" PetscInt_FMT " weights in %s", done, c->dimension, c->file));
+  PetscCall(CkLog(c->comm, "checkpoint of %.0f of %" PetscInt_FMT " weights in %s", CkGramSweepWeights(c->sweep, done),
+                  c->dimension, c->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkGramCheckpointUpdate(CkGramCheckpoint c, CkBlockMatrix K, PetscInt done)
+PetscErrorCode CkGramCheckpointUpdate(CkGramCheckpoint c, CkBlockMatrix K, const CkGramDone *done)
 {
   PetscLogDouble now;
   int            due;
@@ -154,6 +162,8 @@ static PetscErrorCode CheckProblem(CkGramCheckpoint c, CkFile file)
   PetscCall(CheckString(c, file, "kind", "the kinds of file", "gram checkpoint"));
   PetscCall(CheckInt(c, file, "samples", c->samples));
   PetscCall(CheckInt(c, file, "dimension", c->dimension));
+  PetscCall(CheckInt(c, file, "formed", c->formed));
+  PetscCall(CheckInt(c, file, "layers", c->layers));
   PetscCall(CheckInt(c, file, "chunk", CK_PRODUCT_CHUNK));
   PetscCall(CheckString(c, file, "precision", "the precisions of the products (-noise_gram_precision)",
                         PrecisionName(c->precision)));
@@ -166,15 +176,33 @@ static PetscErrorCode CheckProblem(CkGramCheckpoint c, CkFile file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode CkGramCheckpointResume(CkGramCheckpoint c, CkBlockMatrix K, PetscInt *done)
+/* Formed weights come in whole chunks, layers after all of them. */
+static PetscErrorCode ReadDone(CkGramCheckpoint c, CkFile file, CkGramDone *done)
+{
+  PetscInt64 weights, layers;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileReadInt(file, "/", "formed_done", &weights, NULL));
+  PetscCall(CkFileReadInt(file, "/", "layers_done", &layers, NULL));
+  CkCheckAll(c->comm,
+             weights >= 0 && layers >= 0 && layers <= c->layers && weights + layers > 0 &&
+               (weights == c->formed || (weights < c->formed && weights % CK_PRODUCT_CHUNK == 0 && layers == 0)),
+             PETSC_ERR_FILE_UNEXPECTED,
+             "-noise_checkpoint %s says %" PetscInt64_FMT " of %" PetscInt_FMT " formed weights, %" PetscInt64_FMT
+             " of %" PetscInt_FMT " factored layers",
+             c->file, weights, c->formed, layers, c->layers);
+  *done = (CkGramDone){.weights = (PetscInt)weights, .layers = (PetscInt)layers};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CkGramCheckpointResume(CkGramCheckpoint c, CkBlockMatrix K, CkGramDone *done)
 {
   PetscMPIInt rank;
-  PetscInt64  weights;
   int         there;
   CkFile      file;
 
   PetscFunctionBeginUser;
-  *done = 0;
+  *done = (CkGramDone){0, 0};
   if (!c) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCallMPI(MPI_Comm_rank(c->comm, &rank));
   there = rank == 0 && access(c->file, F_OK) == 0;
@@ -182,15 +210,10 @@ PetscErrorCode CkGramCheckpointResume(CkGramCheckpoint c, CkBlockMatrix K, Petsc
   if (!there) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CkFileOpen(c->comm, c->file, &file));
   PetscCall(CheckProblem(c, file));
-  PetscCall(CkFileReadInt(file, "/", "done", &weights, NULL));
-  CkCheckAll(c->comm,
-             weights == c->dimension || (weights > 0 && weights < c->dimension && weights % CK_PRODUCT_CHUNK == 0),
-             PETSC_ERR_FILE_UNEXPECTED, "-noise_checkpoint %s says %" PetscInt64_FMT " of %" PetscInt_FMT " weights",
-             c->file, weights, c->dimension);
+  PetscCall(ReadDone(c, file, done));
   PetscCall(CkBlockMatrixRead(K, file, "/matrix"));
   PetscCall(CkFileDestroy(&file));
-  *done = (PetscInt)weights;
-  PetscCall(CkLog(c->comm, "Gram matrix: goes on after %" PetscInt_FMT " of %" PetscInt_FMT " weights, from %s", *done,
-                  c->dimension, c->file));
+  PetscCall(CkLog(c->comm, "Gram matrix: goes on after %.0f of %" PetscInt_FMT " weights, from %s",
+                  CkGramSweepWeights(c->sweep, done), c->dimension, c->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

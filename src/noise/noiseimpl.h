@@ -48,39 +48,27 @@ PetscErrorCode CkDiffusionRootBlock(CkDiffusion D, PetscInt m, const double Z[],
    G. sums[j]: of column j of Z/sqrt(N). */
 void CkDiffusionRootWeights(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt m, PetscInt stride, const double Z[],
                             double W[], double sums[]);
-/* Bytes of the buffers of the two assemblies, on the rank with most samples. */
-double CkDiffusionDenseMemory(const CkDiffusionSizes *sizes);
-double CkDiffusionGramMemory(CkDiffusion D, const CkDiffusionSizes *sizes);
-/* Passes over the data of the Gram assembly; precision of its products, the same on any number of ranks. */
-double CkDiffusionGramPasses(CkDiffusion D, const CkDiffusionSizes *sizes);
-/* Operations of its gradients, all ranks: each pass makes those of a range of weights. */
-PetscErrorCode CkDiffusionGramGradients(CkDiffusion D, const CkDiffusionSizes *sizes, double *operations);
-CkPrecision    CkDiffusionGramChoice(CkDiffusion D, const CkDiffusionSizes *sizes);
+/* Bytes of the buffers of the dense assembly, on the rank with most samples. */
+double         CkDiffusionDenseMemory(const CkDiffusionSizes *sizes);
+PetscErrorCode CkDiffusionGramCost(CkDiffusion D, CkAssemblyCost *cost);
+/* Precision of the products of gradients of `weights` weights, the same on any number of ranks. */
+CkPrecision CkDiffusionGramChoice(CkDiffusion D, const CkDiffusionSizes *sizes, PetscInt weights);
 /* What makes the products of gradients small: gbar, or the opposite of what the second moment adds; [d] from
    PetscMalloc, or NULL. A pass where the mean is wanted and not known yet. */
 PetscErrorCode CkDiffusionGramShift(CkDiffusion D, double **shift);
 
 /*
-  gram_checkpoint.c: K's sums over the first `done` weights, before 1/N and centring; shift [d] (or NULL) is what was
-  subtracted from each gradient. All collective; NULL is a checkpoint that does nothing. Create makes one where
-  -noise_checkpoint is given. Resume fills K from the file where there is one, a user error where it is of another
-  problem. Update writes where the interval has passed.
+  gram_sweep.c: S += X X', lower triangle, of the samples of a batch; x_k = g_k - shift for weights whose gradients are
+  formed, with products as in (G.6), and g_k for those of factored layers, (G.10). Layers come last.
 */
-typedef struct _p_CkGramCheckpoint *CkGramCheckpoint;
-PetscErrorCode CkGramCheckpointCreate(CkDiffusion D, const CkDiffusionSizes *sizes, CkPrecision precision,
-                                      const double shift[], CkGramCheckpoint *checkpoint);
-PetscErrorCode CkGramCheckpointResume(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt *done);
-PetscErrorCode CkGramCheckpointUpdate(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt done);
-PetscErrorCode CkGramCheckpointWrite(CkGramCheckpoint checkpoint, CkBlockMatrix K, PetscInt done);
-PetscErrorCode CkGramCheckpointDestroy(CkGramCheckpoint *checkpoint);
-
-/* gram_sweep.c: S += X X', lower triangle, of the samples of a batch; x_k = g_k - shift, products as in (G.6). */
 typedef struct {
   CkDiffusion      D;
   CkDiffusionSizes sizes; /* N, blocks: of the batch */
   CkBatch          batch;
-  CkPrecision      precision; /* of the products */
-  double           memory;    /* bytes a rank that gradients and buffers may take */
+  PetscInt         nlayers;   /* factored */
+  const CkFactors *layers;    /* the engine's */
+  CkPrecision      precision; /* of the products of formed gradients */
+  double           memory;    /* bytes a rank that what is kept and buffers may take */
   /* Not needed for the plan: */
   const double *shift;    /* [d] or NULL */
   PetscBool     part;     /* of a larger sum: the sweep says nothing about itself */
@@ -88,11 +76,31 @@ typedef struct {
   double        before;   /* were done before the sweep */
 } CkGramSweep;
 
-/* Bytes of gradients and buffers on the rank with most samples; passes over the batch; operations of the gradients,
-   all ranks: each pass makes those of a range of weights. */
-double         CkGramSweepMemory(const CkGramSweep *sweep);
-PetscInt       CkGramSweepRanges(const CkGramSweep *sweep);
-PetscErrorCode CkGramSweepGradients(const CkGramSweep *sweep, double *operations);
+/* How far S has come. */
+typedef struct {
+  PetscInt weights, layers; /* formed weights; factored layers */
+} CkGramDone;
+
+/* diffusion_gram.c: of all samples, without shift. */
+PetscErrorCode CkGramSweepOfAll(CkDiffusion D, CkGramSweep *sweep);
+/* Weights whose gradients are formed; weights that are done, those of layers included. */
+PetscInt CkGramSweepFormed(const CkGramSweep *sweep);
+double   CkGramSweepWeights(const CkGramSweep *sweep, const CkGramDone *done);
+/* passes: over the batch, each of which makes the gradients of a range of weights. The engine's loaded tile is lost. */
+PetscErrorCode CkGramSweepCost(const CkGramSweep *sweep, CkAssemblyCost *cost);
+
+/*
+  gram_checkpoint.c: S, before 1/N and centring, and how far it has come. All collective; NULL is a checkpoint that does
+  nothing. Create makes one where -noise_checkpoint is given; the sweep is borrowed. Resume fills S from the file where
+  there is one, a user error where it is of another problem. Update writes where the interval has passed.
+*/
+typedef struct _p_CkGramCheckpoint *CkGramCheckpoint;
+PetscErrorCode                      CkGramCheckpointCreate(const CkGramSweep *sweep, CkGramCheckpoint *checkpoint);
+PetscErrorCode CkGramCheckpointResume(CkGramCheckpoint checkpoint, CkBlockMatrix S, CkGramDone *done);
+PetscErrorCode CkGramCheckpointUpdate(CkGramCheckpoint checkpoint, CkBlockMatrix S, const CkGramDone *done);
+PetscErrorCode CkGramCheckpointWrite(CkGramCheckpoint checkpoint, CkBlockMatrix S, const CkGramDone *done);
+PetscErrorCode CkGramCheckpointDestroy(CkGramCheckpoint *checkpoint);
+
 /* S of the batch's order; goes on from the checkpoint (or NULL), and leaves early where stopped is not NULL then.
    Collective. */
 PetscErrorCode CkGramSweepRun(const CkGramSweep *sweep, CkBlockMatrix S, CkGramCheckpoint checkpoint,

@@ -217,24 +217,24 @@ PetscErrorCode CkSpectrumEstimateAssembled(CkSpectrum s, PetscBool gram, CkSpect
   const PetscBool vectors = (PetscBool)(s->wanted != 0);
   PetscBool       mean = PETSC_FALSE;
   PetscMPIInt     size;
-  double          load, row, column, columns, passes, gradients;
+  CkAssemblyCost  cost;
+  double          load, row, column, columns;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(s->comm, &size));
   PetscCall(CkSpectrumGradientCost(s, &load, &row, &column));
   e->values = gram ? CkSpectrumMaximalRank(s) : e->order;
   PetscCall(CkBlockMatrixMemory(s->comm, e->order, vectors, s->solver, &e->matrix, &e->work));
-  PetscCall(CkDiffusionAssemblyMemory(s->D, gram, &e->stream));
-  PetscCall(CkDiffusionAssemblyPasses(s->D, gram, &passes));
-  PetscCall(CkDiffusionAssemblyGradients(s->D, gram, &gradients));
+  PetscCall(CkDiffusionAssemblyCost(s->D, gram, &cost));
+  e->stream = cost.bytes;
   PetscCall(CkDiffusionGramTakesMean(s->D, &mean));
   /* norms and mean: of many samples gram has them from the pass of the first vectors that are mapped */
-  e->passes = passes + (gram && !mean && CkSpectrumVectorCount(s, e->values) + Leading(s, e) > 0 ? 0 : 1);
+  e->passes = cost.passes + (gram && !mean && CkSpectrumVectorCount(s, e->values) + Leading(s, e) > 0 ? 0 : 1);
   PetscCall(EstimateProducts(s, gram, e, &columns));
   e->vectors = VectorBytes(s, e, size);
   if (!vectors) e->apart = PetscMin(e->work, e->stream); /* buffers of the assembly are gone when the solver begins */
-  e->gradient = gradients + (double)s->N * ((e->passes - passes) * load + columns * column);
-  e->assembly = n * n * (double)(gram ? s->d : s->N); /* the lower triangle */
+  e->gradient = cost.gradients + (double)s->N * ((e->passes - cost.passes) * load + columns * column);
+  e->assembly = cost.products;
   /* reduction to tridiagonal form; with vectors divide and conquer (worst case) and back-transformation */
   e->solve = vectors ? (4. / 3 + 8. / 3 + 2) * n * n * n : 4. / 3 * n * n * n;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -64,7 +64,7 @@ double CkProductNoise(CkPrecision products, double trace)
 
 double CkSpectrumProductNoise(CkSpectrum s)
 {
-  return s->method == CK_SPECTRUM_GRAM ? CkProductNoise(s->products, s->trace) : 0;
+  return s->method == CK_SPECTRUM_GRAM ? CkProductNoise(s->form.precision, s->trace) : 0;
 }
 
 double CkSpectrumSquareBound(CkSpectrum s, double accuracy)
@@ -72,7 +72,7 @@ double CkSpectrumSquareBound(CkSpectrum s, double accuracy)
   const double largest = s->values[0] > 0 ? s->values[0] : 1;
 
   return 2 * accuracy * s->trace / largest +
-         2 * sqrt(s->square) / largest * CkProductNoise(s->products, s->trace) / largest;
+         2 * sqrt(s->square) / largest * CkProductNoise(s->form.precision, s->trace) / largest;
 }
 
 /* ELPA gives values only. */
@@ -89,13 +89,12 @@ static PetscErrorCode ChooseSolver(CkSpectrum s)
 /* Adds |D|_F, where it is asked for; gbar is known by then. */
 static PetscErrorCode EstimateFrobenius(CkSpectrum s, CkSpectrumMethod method, CkSpectrumEstimate *e)
 {
-  CkFrobeniusCost cost;
+  CkAssemblyCost cost;
 
   PetscFunctionBeginUser;
   if (!s->frobenius || !CkSpectrumRouteFind(method)->solver) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(CkDiffusionFrobeniusCost(s->D, &cost));
+  PetscCall(CkDiffusionFrobeniusCost(s->D, &cost, &e->panels));
   e->norm = cost.bytes;
-  e->panels = cost.panels;
   e->passes += cost.passes;
   e->gradient += cost.gradients;
   e->assembly += cost.products;
@@ -342,7 +341,7 @@ PetscErrorCode CkSpectrumPlan(CkSpectrum s, PetscBool print)
     "or take the second moment (-noise_centred false)");
   PetscCall(CkGroupsCheck(s));
   PetscCall(SetFixed(s));
-  PetscCall(CkDiffusionGetGramPrecision(s->D, &s->products));
+  PetscCall(CkDiffusionGetGramForm(s->D, &s->form));
   PetscCall(ChooseMethod(s));
   if (s->asked == CK_SPECTRUM_AUTO) PetscCall(CkSpectrumCheckKeys(s->comm, s->method, PETSC_FALSE));
   PetscCall(CheckKrylovKeys(s));

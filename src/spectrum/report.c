@@ -9,15 +9,22 @@
 
 PetscErrorCode CkSpectrumProductRow(CkSpectrum s, CkTable table)
 {
-  const double operations = (double)s->N * (double)s->N * (double)s->d;
+  const double operations = (double)s->N * (double)s->N * (double)s->form.formed;
+  const char  *of = s->form.layers > 0 ? "N^2 weights formed" : "N^2 d";
   char         note[96];
 
   PetscFunctionBeginUser;
-  if (s->products == CK_FLOAT32)
-    PetscCall(PetscSNPrintf(note, sizeof(note), "N^2 d = %.2g; chunks of %d weights added in double", operations,
+  if (s->form.precision == CK_FLOAT32)
+    PetscCall(PetscSNPrintf(note, sizeof(note), "%s = %.2g; chunks of %d weights added in double", of, operations,
                             CK_PRODUCT_CHUNK));
-  else PetscCall(PetscSNPrintf(note, sizeof(note), "N^2 d = %.2g", operations));
-  PetscCall(CkTableRow(table, "products", note, "%s precision", s->products == CK_FLOAT32 ? "single" : "double"));
+  else PetscCall(PetscSNPrintf(note, sizeof(note), "%s = %.2g", of, operations));
+  PetscCall(CkTableRow(table, "products", note, "%s precision", s->form.precision == CK_FLOAT32 ? "single" : "double"));
+  if (s->form.layers > 0) {
+    PetscCall(PetscSNPrintf(note, sizeof(note),
+                            "%" PetscInt_FMT " of %" PetscInt_FMT " weights, by inputs and derivatives",
+                            s->d - s->form.formed, s->d));
+    PetscCall(CkTableRow(table, "factored layers", note, "%" PetscInt_FMT, s->form.layers));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -107,7 +107,7 @@ struct _p_CkSpectrum {
   PetscBool        check, partial;
   PetscBool        frobenius; /* |D|_F is wanted of the routes without a matrix */
   double           precision; /* relative accuracy of the gradients: bound of all comparisons with the data */
-  CkPrecision      products;  /* of the Gram matrix */
+  CkGramForm       form;      /* of the products of the Gram matrix */
   char             weights[256], samples[256];
   char             weights_checksum[32], data_checksum[32]; /* "" where not told */
 

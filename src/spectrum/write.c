@@ -96,8 +96,9 @@ static PetscErrorCode WriteProblem(CkSpectrum s, CkFile file, const char path[])
     PetscCall(CkFileWriteInt(file, path, "columns", s->krylov.block));
   }
   if (s->method == CK_SPECTRUM_GRAM) {
-    PetscCall(CkFileWriteString(file, path, "products", s->products == CK_FLOAT32 ? "single" : "double"));
+    PetscCall(CkFileWriteString(file, path, "products", s->form.precision == CK_FLOAT32 ? "single" : "double"));
     PetscCall(CkFileWriteReal(file, path, "product_noise", CkSpectrumProductNoise(s)));
+    PetscCall(CkFileWriteInt(file, path, "factored_weights", s->d - s->form.formed));
   }
   if (net) {
     PetscCall(CkNetGetName(net, &text));

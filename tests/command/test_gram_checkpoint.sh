@@ -4,9 +4,10 @@ set -euo pipefail
 # shellcheck source=../common/command.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../common/command.sh"
 
-# d = 13,813, ranges of 256 weights: 54 passes, each short
+# d = 13,813, all gradients formed, ranges of 256 weights: 54 passes, each short
 task=(spectrum -data synthetic -data_shape 32 -data_classes 13 -data_count 200 -net mlp -net_widths 300
-  -spectrum_method gram -noise_gram_precision single -noise_memory 0.00001 -spectrum_residuals 0)
+  -spectrum_method gram -noise_gram_precision single -noise_memory 0.00001 -spectrum_residuals 0
+  -engine_layer_form explicit)
 saving=(-noise_checkpoint gram.h5 -noise_checkpoint_interval 0)
 
 # values: what is printed of the eigenvalues of the last run; that all bits are the same is what test_gram_checkpoint.c sees

@@ -112,7 +112,7 @@ static void CheckRange(CkEngine engine, const PetscInt range[2], PetscInt n, con
   for (PetscInt i = 0; i < range[1] * ld; ++i) wide[i] = narrow[i] = -77;
   OK(CkEngineSetRange(engine, range[0], range[1]));
   OK(CkEngineLoad(engine, n, features, labels, f, NULL));
-  OK(CkEngineEntries(engine, precision == CK_FLOAT64 ? (void *)wide : (void *)narrow, (size_t)ld));
+  OK(CkEngineEntries(engine, range[0], range[1], precision == CK_FLOAT64 ? (void *)wide : (void *)narrow, (size_t)ld));
   for (PetscInt i = 0; i < range[1] * ld && precision == CK_FLOAT32; ++i) wide[i] = (double)narrow[i];
   for (PetscInt k = 0; k < ld; ++k) {
     double error = 0, norm = 0;
@@ -221,6 +221,57 @@ static void entries_of_any_range_are_those_of_the_rows(void **state)
 {
   (void)state;
   ForEachNet(CheckEntries);
+}
+
+/* Factors of a layer against the rows G [n x d]: outer products, which agree up to the rounding of one product. */
+static void CheckFactor(CkEngine engine, PetscInt number, const CkFactors *layer, PetscInt n, PetscInt d,
+                        const double G[])
+{
+  const PetscInt ld = n + 2;
+  float         *a, *b;
+
+  OK(PetscMalloc2(layer->inputs * ld, &a, layer->outputs * ld, &b));
+  for (PetscInt i = 0; i < layer->inputs * ld; ++i) a[i] = -77;
+  for (PetscInt i = 0; i < layer->outputs * ld; ++i) b[i] = -77;
+  OK(CkEngineFactors(engine, number, a, b, (size_t)ld));
+  for (PetscInt o = 0; o < layer->outputs; ++o) {
+    for (PetscInt i = 0; i < layer->inputs; ++i) {
+      for (PetscInt k = 0; k < n; ++k) {
+        const double g = G[k * d + layer->first + o * layer->inputs + i],
+                     product = (double)a[i * ld + k] * b[o * ld + k];
+
+        assert_int_equal(fabs(product - g) <= 2e-7 * fabs(g) + 1e-37, 1);
+      }
+      assert_int_equal(a[i * ld + n] == -77 && a[i * ld + n + 1] == -77, 1);
+    }
+    assert_int_equal(b[o * ld + n] == -77 && b[o * ld + n + 1] == -77, 1);
+  }
+  OK(PetscFree2(a, b));
+}
+
+/* Each layer where it alone is in the range; in the order of x, and none overlaps the next. */
+static void CheckFactors(Conformance *c)
+{
+  const CkFactors *list;
+  PetscInt         n, end = 0;
+
+  OK(CkEngineGetFactors(c->engine, &n, &list));
+  for (PetscInt i = 0; i < n; ++i) {
+    const PetscInt size = list[i].outputs * list[i].inputs;
+
+    assert_int_equal(list[i].first >= end && list[i].first + size <= c->d, 1);
+    end = list[i].first + size;
+    OK(CkEngineSetRange(c->engine, list[i].first, size));
+    OK(CkEngineLoad(c->engine, c->n, c->samples.features, c->samples.labels, c->f, NULL));
+    CheckFactor(c->engine, i, &list[i], c->n, c->d, c->G);
+  }
+  OK(CkEngineSetRange(c->engine, 0, c->d));
+}
+
+static void factors_are_those_of_the_rows(void **state)
+{
+  (void)state;
+  ForEachNet(CheckFactors);
 }
 
 static void CheckNorms(Conformance *c)
@@ -596,6 +647,9 @@ static void misuse_is_refused(void **state)
   assert_on_all_ranks(CkEngineRows(c.engine, CK_FLOAT64, c.G, (size_t)c.d) != 0);
   assert_on_all_ranks(CkEngineSquaredNorms(c.engine, f, NULL) != 0);
   assert_on_all_ranks(CkEngineSetRange(c.engine, 1, c.d) != 0);
+  assert_on_all_ranks(CkEngineEntries(c.engine, 0, 1, c.G, 1) != 0);
+  assert_on_all_ranks(CkEngineEntries(c.engine, 2, 2, c.G, 1) != 0);
+  assert_on_all_ranks(CkEngineFactors(c.engine, -1, c.G, c.G, 1) != 0);
   OK(PetscPopErrorHandler());
   OK(CkEngineDestroy(&fresh));
   FreeConformance(&c);
@@ -603,7 +657,7 @@ static void misuse_is_refused(void **state)
 
 #define CONFORMANCE_TESTS                                                                                              \
   cmocka_unit_test(rows_and_values_agree_with_the_reference), cmocka_unit_test(rows_in_float32_are_the_rounded_ones),  \
-    cmocka_unit_test(entries_of_any_range_are_those_of_the_rows),                                                      \
+    cmocka_unit_test(entries_of_any_range_are_those_of_the_rows), cmocka_unit_test(factors_are_those_of_the_rows),     \
     cmocka_unit_test(squared_norms_are_those_of_the_rows), cmocka_unit_test(dot_is_the_product_with_the_rows),         \
     cmocka_unit_test(accumulate_is_the_weighted_sum_of_the_rows),                                                      \
     cmocka_unit_test(engine_coordinates_keep_their_identities), cmocka_unit_test(rows_do_not_depend_on_the_tile),      \

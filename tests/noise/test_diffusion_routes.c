@@ -79,18 +79,19 @@ static void CheckAssembled(const Problem *p)
 /* |D|_F^2, with the passes that were announced. */
 static PetscInt CheckFrobenius(const Problem *p)
 {
-  CkFrobeniusCost cost;
-  double          square, expected = 0, before, after;
+  CkAssemblyCost cost;
+  PetscInt       panels;
+  double         square, expected = 0, before, after;
 
   for (PetscInt i = 0; i < p->d * p->d; ++i) expected += p->expected[i] * p->expected[i];
   OK(CkDiffusionTrace(p->D, &square)); /* the norms */
-  OK(CkDiffusionFrobeniusCost(p->D, &cost));
+  OK(CkDiffusionFrobeniusCost(p->D, &cost, &panels));
   OK(CkLossGetPasses(p->t.loss, &before));
   OK(CkDiffusionFrobenius(p->D, &square));
   OK(CkLossGetPasses(p->t.loss, &after));
   assert_close(square, expected, 2 * p->tolerance, expected);
   assert_close(after - before, cost.passes, 1e-12, after);
-  return cost.panels;
+  return panels;
 }
 
 static void CheckVectors(const Problem *p)
@@ -268,9 +269,10 @@ static void the_second_moment_by_all_routes(void **state)
 /* Little memory: one column a group, several ranges of weights; the passes are counted. */
 static void little_memory_means_more_passes(void **state)
 {
-  Problem  p;
-  double   before, after, passes;
-  CkBlocks blocks;
+  Problem        p;
+  double         before, after;
+  CkAssemblyCost cost;
+  CkBlocks       blocks;
 
   (void)state;
   SetTestOption("-noise_memory", "1e-6");
@@ -279,13 +281,13 @@ static void little_memory_means_more_passes(void **state)
   p = NewProblem(&wide, 30, PETSC_TRUE);
   CheckAssembled(&p);
   OK(CkLossGetBlocks(p.t.loss, p.N, &blocks));
-  OK(CkDiffusionAssemblyPasses(p.D, PETSC_TRUE, &passes));
+  OK(CkDiffusionAssemblyCost(p.D, PETSC_TRUE, &cost));
   OK(CkLossGetPasses(p.t.loss, &before));
   OK(PetscFree(p.expected));
   p.expected = NewGram(p.D);
   OK(CkLossGetPasses(p.t.loss, &after));
-  assert_close(after - before, passes, 1e-12, before);
-  assert_on_all_ranks(passes == 5); /* ranges of 256 weights, 1100 weights */
+  assert_close(after - before, cost.passes, 1e-12, before);
+  assert_on_all_ranks(cost.passes == 5); /* ranges of 256 weights, 1100 weights */
   FreeProblem(&p);
   OK(PetscOptionsClearValue(NULL, "-noise_memory"));
 }

@@ -16,21 +16,38 @@ static void BuildWide(CkLoss loss, PetscInt samples)
 
 static const TestLossKind wide = {"wide", PETSC_TRUE, NULL, {0, 0, 0}, CK_HEAD_MSE, NULL, BuildWide};
 
+/* Two ranges of formed weights, and two factored layers, each with a pass of its own. */
+static void BuildNet(CkNet net)
+{
+  PetscInt l = Plain(net, CK_LAYER_TANH, "tanh1", Conv(net, "conv", 0, 40, 3, 1, 1));
+
+  l = Plain(net, CK_LAYER_FLATTEN, "flatten", l);
+  l = Plain(net, CK_LAYER_TANH, "tanh2", Dense(net, "fc1", l, 9, PETSC_TRUE));
+  Dense(net, "fc2", l, 5, PETSC_TRUE);
+}
+
+static const TestLossKind net = {"net", PETSC_FALSE, "onednn", {1, 4, 4}, CK_HEAD_CROSS_ENTROPY, BuildNet, NULL};
+
 typedef struct {
   TestLoss    t;
   CkDiffusion D;
 } Problem;
 
-static Problem NewProblem(MPI_Comm comm, PetscInt samples, const char precision[])
+static Problem NewProblemOf(const TestLossKind *kind, MPI_Comm comm, PetscInt samples, const char precision[])
 {
   Problem p;
 
   SetTestOption("-noise_memory", "1e-6");
   SetTestOption("-noise_gram_precision", precision);
-  p.t = NewTestLoss(comm, &wide, samples);
+  p.t = NewTestLoss(comm, kind, samples);
   OK(CkDiffusionCreate(p.t.loss, &p.D));
   OK(CkDiffusionSetFromOptions(p.D));
   return p;
+}
+
+static Problem NewProblem(MPI_Comm comm, PetscInt samples, const char precision[])
+{
+  return NewProblemOf(&wide, comm, samples, precision);
 }
 
 static void FreeProblem(Problem *p)
@@ -62,10 +79,11 @@ static void StopAtOnce(const Problem *p)
 /* Rounds with more and more time: they stop in a pass, between slices, and come to the end. */
 static void stopped_again_and_again_it_has_the_same_bits(void **state)
 {
-  static const char *const precisions[] = {"single", "double"};
+  static const char *const  precisions[] = {"single", "double", "double"};
+  const TestLossKind *const kinds[] = {&wide, &wide, &net};
 
   (void)state;
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < 3; ++i) {
     Problem        p;
     double        *expected, *got;
     CkBlockMatrix  K;
@@ -73,12 +91,12 @@ static void stopped_again_and_again_it_has_the_same_bits(void **state)
     double         seconds = 1e-3;
 
     OK(PetscOptionsClearValue(NULL, "-noise_checkpoint"));
-    p = NewProblem(PETSC_COMM_WORLD, N, precisions[i]);
+    p = NewProblemOf(kinds[i], PETSC_COMM_WORLD, N, precisions[i]);
     expected = NewGram(p.D);
     FreeProblem(&p);
     SetTestOption("-noise_checkpoint", file);
     SetTestOption("-noise_checkpoint_interval", "0");
-    p = NewProblem(PETSC_COMM_WORLD, N, precisions[i]);
+    p = NewProblemOf(kinds[i], PETSC_COMM_WORLD, N, precisions[i]);
     StopAtOnce(&p);
     assert_on_all_ranks(access(file, F_OK) != 0);
     OK(PetscPushErrorHandler(PetscReturnErrorHandler, NULL));
@@ -167,6 +185,26 @@ static void another_problem_is_refused(void **state)
   Remove();
 }
 
+/* Factored layers are no chunks of weights: their file is not one of formed gradients. */
+static void another_form_is_refused(void **state)
+{
+  CkBlockMatrix K;
+  Problem       p;
+
+  (void)state;
+  SetTestOption("-noise_checkpoint", file);
+  p = NewProblemOf(&net, PETSC_COMM_WORLD, N, "double");
+  OK(CkDiffusionGram(p.D, &K));
+  OK(CkBlockMatrixDestroy(&K));
+  FreeProblem(&p);
+  SetTestOption("-engine_layer_form", "explicit");
+  p = NewProblemOf(&net, PETSC_COMM_WORLD, N, "double");
+  assert_message(CkDiffusionGram(p.D, &K), file, "another problem", "its formed is 414, here it is 6219");
+  FreeProblem(&p);
+  OK(PetscOptionsClearValue(NULL, "-engine_layer_form"));
+  Remove();
+}
+
 static int SetFileName(void **state)
 {
   (void)state;
@@ -178,5 +216,6 @@ static const struct CMUnitTest tests[] = {
   cmocka_unit_test_setup(stopped_again_and_again_it_has_the_same_bits, SetFileName),
   cmocka_unit_test_setup(another_number_of_ranks_goes_on, SetFileName),
   cmocka_unit_test_setup(another_problem_is_refused, SetFileName),
+  cmocka_unit_test_setup(another_form_is_refused, SetFileName),
 };
 CK_TEST_MAIN(tests, PetscInitialize, PetscFinalize)

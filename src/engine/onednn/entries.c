@@ -42,12 +42,14 @@ static void Weights(const CkPart *p, PetscInt unit, const Samples *x, const Rang
   const double   s = p->plan->fold->scale[p->layer->unit + unit];
   const size_t   lanes = (size_t)p->lanes->lanes;
   const float   *g = x->g + (size_t)(from - at) * lanes;
-  float         *y = range->G + (size_t)(from - range->first) * range->ld + (size_t)x->column, each[CK_LANES_MAX];
+  float         *y = range->G + (size_t)(from - range->first) * range->ld + (size_t)x->column;
 
   if (from >= to) return;
   if (!x->factor) {
     Scale((size_t)(to - from), (size_t)x->n, (float)s, g, lanes, y, range->ld);
   } else {
+    float each[CK_LANES_MAX] = {0};
+
     for (PetscInt k = 0; k < x->n; ++k) each[k] = (float)(s * (double)x->factor[k]);
     ScaleEach((size_t)(to - from), (size_t)x->n, each, g, lanes, y, range->ld);
   }
@@ -122,16 +124,35 @@ static void EntriesOfDense(const CkPart *p, PetscInt chunk, const Range *range)
   }
 }
 
-PetscErrorCode CkOnednnEntries(CkEngine engine, void *G, size_t ld)
+/* Operations of the entries of the range that are the layer's, of one sample: all are scaled. */
+static double Flops(const CkPart *p, const Range *range)
+{
+  const PetscInt at[4] = {p->layer->weight, p->layer->bias, p->layer->gamma, p->layer->beta};
+  const PetscInt units = p->layer->units, length[4] = {units * p->layer->fan_in, units, units, units};
+  const double   each[4] = {1, 1, 2 * (double)p->layer->fan_in, 1};
+  double         flops = 0;
+
+  for (int i = 0; i < 4; ++i) {
+    const PetscInt from = PetscMax(at[i], range->first), to = PetscMin(at[i] + length[i], range->end);
+
+    if (at[i] >= 0 && from < to) flops += each[i] * (double)(to - from);
+  }
+  return flops;
+}
+
+PetscErrorCode CkOnednnEntries(CkEngine engine, PetscInt first, PetscInt count, void *G, size_t ld)
 {
   const CkPlan *plan = ((const CkOnednn *)engine->data)->evaluation;
-  const Range   range = {.first = engine->first, .end = engine->first + engine->count, .G = (float *)G, .ld = ld};
+  const Range   range = {.first = first, .end = first + count, .G = (float *)G, .ld = ld};
+  double        flops = 0;
 
   PetscFunctionBeginUser;
   for (PetscInt i = 0; i < plan->fold->nlayers; ++i) {
     const CkPart p = CkPartOf(engine, i);
+    const double one = Flops(&p, &range);
 
-    for (PetscInt c = 0; c < plan->chunks && !p.weighted->idle; ++c) {
+    flops += one;
+    for (PetscInt c = 0; c < plan->chunks && one > 0; ++c) {
       const Samples x = {.n = plan->count[c], .column = plan->first[c]};
       const float  *g;
 
@@ -143,7 +164,7 @@ PetscErrorCode CkOnednnEntries(CkEngine engine, void *G, size_t ld)
       }
     }
   }
-  PetscCall(PetscLogFlops(CkOnednnRowFlops(engine) * (double)engine->loaded));
+  PetscCall(PetscLogFlops(flops * (double)engine->loaded));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

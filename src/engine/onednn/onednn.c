@@ -57,6 +57,7 @@ static PetscErrorCode SetUp(CkEngine engine)
   choices.chunks = (engine->capacity + lanes - 1) / lanes;
   PetscCall(CkPlanCreate(&choices, &o->evaluation));
   PetscCall(MakeTables(o, (int)choices.chunks));
+  PetscCall(CkOnednnFindFactors(engine));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -74,6 +75,7 @@ static PetscErrorCode Destroy(CkEngine engine)
   PetscCall(CkArenaFree(&o->work_arena));
   PetscCall(PetscFree(o->sums));
   PetscCall(PetscFree2(o->taps, o->rows));
+  PetscCall(PetscFree2(o->factors, o->factored));
   PetscCall(PetscFree(o->buffers));
   PetscCall(PetscFree(engine->data));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -277,6 +279,8 @@ const CkEngineType CkEngineOnednn = {.name = "onednn",
                                      .setrange = CkOnednnSetRange,
                                      .rows = CkOnednnRows,
                                      .entries = CkOnednnEntries,
+                                     .getfactors = CkOnednnGetFactors,
+                                     .factors = CkOnednnFactors,
                                      .squarednorms = CkOnednnSquaredNorms,
                                      .columnbytes = CkOnednnColumnBytes,
                                      .packcolumn = CkOnednnPackColumn,

@@ -14,6 +14,9 @@ typedef struct {
   PetscInt      nbuffers;
   PetscBool     gathered; /* dense layers' matrices are those of the loaded tile */
   PetscInt64 slopes; /* the plan's slopes of the loaded tile are of these columns (CkEngine.columns_number); 0: none */
+  PetscInt   nfactors; /* factors.c */
+  CkFactors *factors;  /* [nfactors] */
+  PetscInt  *factored; /* [nfactors] their numbers among the layers with parameters */
 
   int  *taps, *rows; /* [max(CK_PART_ENTRIES, chunks)]: 0, 1, ..; [samples]: packs before each row of a part */
   int **starts;      /* [layers]: [chunks] packs before the explicit gradients of each chunk; NULL: not needed so far */
@@ -37,7 +40,12 @@ double         CkOnednnRowFlops(CkEngine engine); /* of one row */
 
 /* entries.c */
 PetscErrorCode CkOnednnSetRange(CkEngine engine, PetscInt first, PetscInt count);
-PetscErrorCode CkOnednnEntries(CkEngine engine, void *G, size_t ld);
+PetscErrorCode CkOnednnEntries(CkEngine engine, PetscInt first, PetscInt count, void *G, size_t ld);
+
+/* factors.c: Find once, at set-up */
+PetscErrorCode CkOnednnFindFactors(CkEngine engine);
+PetscErrorCode CkOnednnGetFactors(CkEngine engine, PetscInt *n, const CkFactors **factors);
+PetscErrorCode CkOnednnFactors(CkEngine engine, PetscInt number, void *inputs, void *derivatives, size_t ld);
 
 /* contract.c */
 PetscErrorCode CkOnednnColumnBytes(CkEngine engine, PetscInt m, size_t *bytes);

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Draws a phase portrait: two projections of a run against each other, from a file of `clarkia trajectory`, or from a
-trajectory of projections itself. Early is light, late is dark; arrows show the mean motion where snapshots are dense, and
-the current with its error stands in the title where the file has it.
+trajectory of projections itself. Early is light, late is dark; arrows show the velocity of the current where snapshots are
+dense and it is three standard errors or more, and the current with its error stands in the title where the file has it.
 
   plot_phase.py analysis.h5 --output phase.png
   plot_phase.py analysis.h5 --directions 1 3 --replica 1 --output phase.pdf
@@ -42,21 +42,23 @@ def read_paths(name):
     return np.asarray(paths, dtype=float), current
 
 
-def mean_motion(x, y, cells=12, least=8):
-    """Centres of the cells of a grid that have `least` snapshots or more, and the mean step from there."""
-    def edges(z):
-        return np.linspace(z.min(), z.max() + 1e-12 * (1 + abs(z.max())), cells + 1)
-
-    starts = x[:-1], y[:-1]
-    grids = edges(x), edges(y)
-    at = [np.clip(np.searchsorted(grid, z, side="right") - 1, 0, cells - 1) for grid, z in zip(grids, starts)]
-    cell = at[0] * cells + at[1]
+def current_velocity(x, y, cells=14, least=30, errors=3):
+    """Centres of the cells of a grid, and the velocity of the current there, per snapshot: the mean of the step that led to a
+    snapshot and of the step that follows. What draws back to the middle is the same forwards and backwards in time and drops
+    out, so that nothing is left of a process without circulation. Only of cells with `least` snapshots or more where it is
+    `errors` standard errors or more; the outermost 1% of the snapshots lie beyond the grid."""
+    grids = [np.linspace(*np.quantile(z, [0.005, 0.995]), cells + 1) for z in (x, y)]
+    at = [np.searchsorted(grid, z[1:-1], side="right") - 1 for grid, z in zip(grids, (x, y))]
+    inside = np.all([(0 <= k) & (k < cells) for k in at], axis=0)
+    cell = (at[0] * cells + at[1])[inside]
     count = np.bincount(cell, minlength=cells * cells)
-    dense = count >= least
-    steps = [np.bincount(cell, np.diff(z), cells * cells)[dense] / count[dense] for z in (x, y)]
+    steps = [((z[2:] - z[:-2]) / 2)[inside] for z in (x, y)]
+    mean = [np.bincount(cell, step, cells * cells) / np.maximum(count, 1) for step in steps]
+    square = sum(np.bincount(cell, (step - m[cell]) ** 2, cells * cells) for step, m in zip(steps, mean))
+    error = np.sqrt(square / np.maximum(count, 1)) / np.sqrt(np.maximum(count, 1))
+    seen = np.nonzero((count >= least) & (np.hypot(*mean) >= errors * error))[0]
     middle = [(grid[:-1] + grid[1:]) / 2 for grid in grids]
-    where = np.nonzero(dense)[0]
-    return middle[0][where // cells], middle[1][where % cells], steps[0], steps[1]
+    return middle[0][seen // cells], middle[1][seen % cells], mean[0][seen], mean[1][seen]
 
 
 def draw(paths, current, directions, replica, output):
@@ -64,16 +66,19 @@ def draw(paths, current, directions, replica, output):
     i, j = directions
     x, y = paths[:, replica, i], paths[:, replica, j]
     figure, axes = plt.subplots(figsize=(6.4, 5.6), dpi=150, layout="constrained")
-    shown = np.linspace(0, len(x) - 1, min(len(x), 20000)).astype(int)
+    shown = np.linspace(0, len(x) - 1, min(len(x), 8000)).astype(int)
     if len(shown) <= 2000:
         axes.plot(x[shown], y[shown], color="0.7", linewidth=0.4, zorder=1)
-    points = axes.scatter(x[shown], y[shown], c=shown, s=4, cmap="cividis_r", linewidths=0, zorder=2)
-    arrows = mean_motion(x, y)
-    if len(arrows[0]) > 1:
-        axes.quiver(*arrows, color="crimson", width=0.004, angles="xy", zorder=3)
-    figure.colorbar(points, ax=axes, label="snapshot")
+    mixed = np.random.default_rng(1).permutation(shown)  # so that late ones do not hide early ones
+    points = axes.scatter(x[mixed], y[mixed], c=mixed, s=4, cmap="cividis_r", linewidths=0, alpha=0.4, zorder=2)
+    arrows = current_velocity(x, y)
+    if len(arrows[0]):
+        axes.quiver(*arrows, color="crimson", width=0.005, angles="xy", zorder=3)
+    bar = figure.colorbar(points, ax=axes, label="snapshot")
+    bar.solids.set_alpha(1)
+    axes.locator_params(nbins=6)
     axes.set(xlabel=f"projection {i + 1}", ylabel=f"projection {j + 1}")
-    title = "Phase portrait; arrows: mean motion"
+    title = "Phase portrait; " + ("arrows: velocity of the current" if len(arrows[0]) else "no velocity beyond three standard errors in any cell")
     if current is not None:
         title += f"\ncurrent {current[0][i, j]:.3g} $\\pm$ {current[1][i, j]:.2g} ({'anticlockwise' if current[0][i, j] > 0 else 'clockwise'})"
     axes.set_title(title, fontsize=10)

@@ -254,10 +254,13 @@ PetscErrorCode CkAnalysisDestroy(CkAnalysis *analysis)
   PetscCall(PetscFree(a->H));
   PetscCall(PetscFree(a->value));
   PetscCall(PetscFree2(a->amplitude, a->amplitude_std));
+  PetscCall(PetscFree(a->band));
+  PetscCall(PetscFree(a->band_quantiles));
   PetscCall(PetscFree5(a->r, a->r_std, a->quantiles, a->outside95, a->outside99));
   PetscCall(PetscFree(a->y));
   PetscCall(PetscFree2(a->scalars.norm, a->scalars.smooth));
   PetscCall(PetscFree(a->A_expected));
+  PetscCall(PetscFree(a->rotation_expected));
   PetscCall(CkBlockAreasDestroy(&a->blocks));
   PetscCall(CkCirculationDestroy(&a->circulation));
   PetscCall(PetscFree(*analysis));

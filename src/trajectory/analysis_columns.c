@@ -1,4 +1,5 @@
 #include "analysisimpl.h"
+#include "counts.h"
 #include "groupsum.h"
 #include "series.h"
 #include <clarkia/error.h>
@@ -12,7 +13,9 @@
   order of the groups.
 */
 #define SLAB_BYTES 256e6
-#define LAGS 10000 /* of a message */
+#define LEAST_LEVEL (-30) /* powers of ten: amplitudes below this are counted as this */
+#define LEVEL_WIDTH 0.005
+#define LEVELS 10000
 
 /* Where the sums of a group stand in its vector of `length` numbers. */
 typedef struct {
@@ -24,14 +27,15 @@ typedef struct {
 } Layout;
 
 typedef struct {
-  CkAnalysis  a;
-  Layout      at;
-  CkSeries    series;
-  double      band95, band99;
-  double     *x;         /* [n] one series */
-  double     *amplitude; /* [frequencies] of it */
-  double     *r;         /* [nlags] of it */
-  PetscInt64 *bins;      /* [nlags x CK_ANALYSIS_BINS] */
+  CkAnalysis a;
+  Layout     at;
+  CkSeries   series;
+  double     band95, band99;
+  double    *x;            /* [n] one series */
+  double    *amplitude;    /* [frequencies] of it */
+  double    *r;            /* [nlags] of it */
+  CkCounts   correlations; /* [nlags] of the series that move */
+  CkCounts   levels;       /* [nbands] logarithm of their amplitude, mean over the band */
 } Sweep;
 
 static Layout MakeLayout(CkAnalysis a)
@@ -77,7 +81,8 @@ double CkAnalysisSweepMemory(CkAnalysis a)
 
   return 8. * slab * ((double)a->n * CK_ANALYSIS_GROUP + length) +
          CkGroupSumMemory(a->comm, (PetscInt64)length, (PetscInt)slab) + 8. * length + CkSeriesMemory(a->n) +
-         8. * (double)a->nlags * CK_ANALYSIS_BINS + 16. * (double)a->info.snapshots;
+         8. * ((double)a->nlags * CK_ANALYSIS_BINS + (double)CK_ANALYSIS_BANDS * LEVELS) +
+         16. * (double)a->info.snapshots;
 }
 
 /* Means of the halves of a series that moves by Student's t from block means; in its own unit, as squares are taken. */
@@ -107,11 +112,10 @@ static void AddCorrelation(Sweep *s, double terms[])
 
   for (PetscInt j = 0; j < a->nlags; ++j) {
     const double r = s->r[j];
-    PetscInt     bin = (PetscInt)floor((r + 1) / 2 * CK_ANALYSIS_BINS);
 
     terms[s->at.r + j] += r;
     terms[s->at.r_square + j] += r * r;
-    ++s->bins[j * CK_ANALYSIS_BINS + PetscMax(0, PetscMin(bin, CK_ANALYSIS_BINS - 1))];
+    CkCountsAdd(&s->correlations, j, r);
     if (j == 0) continue;
     outside95 += fabs(r) > s->band95;
     outside99 += fabs(r) > s->band99;
@@ -120,6 +124,20 @@ static void AddCorrelation(Sweep *s, double terms[])
   }
   terms[s->at.beyond95] += outside95 > a->columns.bound95;
   terms[s->at.beyond99] += outside99 > a->columns.bound99;
+}
+
+/* Logarithms of 0, the amplitude of a constant series, do not come here. */
+static void AddLevels(Sweep *s)
+{
+  const CkAnalysis a = s->a;
+
+  for (PetscInt b = 0; b < a->nbands; ++b) {
+    const PetscInt first = a->band[b], last = a->band[b + 1];
+    double         sum = 0;
+
+    for (PetscInt f = first; f < last; ++f) sum += s->amplitude[f];
+    CkCountsAdd(&s->levels, b, log10(sum / (double)(last - first)));
+  }
 }
 
 static PetscErrorCode AddSeries(Sweep *s, double terms[])
@@ -138,6 +156,7 @@ static PetscErrorCode AddSeries(Sweep *s, double terms[])
   PetscCall(CkSeriesAutocorrelation(s->series, s->x, a->nlags, a->lag, s->r, &constant));
   terms[s->at.constant] += constant;
   if (constant) PetscFunctionReturn(PETSC_SUCCESS);
+  AddLevels(s);
   AddCorrelation(s, terms);
   AddDrift(s, terms);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -239,21 +258,22 @@ static double Tenth(CkAnalysis a, PetscBool high)
   return a->columns.white_level > 0 ? sum / a->columns.white_level : 0;
 }
 
-static void Quantiles(CkAnalysis a, const PetscInt64 bins[])
+/* Of the autocorrelation at each lag, and of the amplitude in each band. */
+static PetscErrorCode Quantiles(Sweep *s)
 {
-  const double total = (double)(a->columns.series - a->columns.constant);
+  const CkAnalysis a = s->a;
+  const PetscInt   n = CK_ANALYSIS_QUANTILES;
 
+  PetscFunctionBeginUser;
+  PetscCall(CkCountsReduce(a->comm, &s->correlations));
+  PetscCall(CkCountsReduce(a->comm, &s->levels));
   for (PetscInt j = 0; j < a->nlags; ++j)
-    for (PetscInt q = 0; q < CK_ANALYSIS_QUANTILES; ++q) {
-      const double wanted = ck_analysis_quantiles[q] * total;
-      double       below = 0;
-      PetscInt     b = 0;
-
-      while (b < CK_ANALYSIS_BINS - 1 && below + (double)bins[j * CK_ANALYSIS_BINS + b] < wanted)
-        below += (double)bins[j * CK_ANALYSIS_BINS + b++];
-      a->quantiles[j * CK_ANALYSIS_QUANTILES + q] =
-        -1 + 2. / CK_ANALYSIS_BINS * ((double)b + (wanted - below) / fmax(1, (double)bins[j * CK_ANALYSIS_BINS + b]));
-    }
+    CkCountsQuantiles(&s->correlations, j, n, ck_analysis_quantiles, a->quantiles + j * n);
+  for (PetscInt b = 0; b < a->nbands; ++b) {
+    CkCountsQuantiles(&s->levels, b, n, ck_analysis_quantiles, a->band_quantiles + b * n);
+    for (PetscInt q = 0; q < n; ++q) a->band_quantiles[b * n + q] = pow(10, a->band_quantiles[b * n + q]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode Finish(Sweep *s, const double sums[])
@@ -287,12 +307,31 @@ static PetscErrorCode Finish(Sweep *s, const double sums[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Bands of frequencies that are equally wide on a logarithmic axis, without the first frequency and half the sampling
+   rate, where white increments have other levels: band b is band[b] .. band[b+1] - 1. */
+static PetscErrorCode MakeBands(CkAnalysis a)
+{
+  const PetscInt end = (a->n - 2) / 2 + 1;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(CK_ANALYSIS_BANDS + 1, &a->band));
+  a->band[0] = 1;
+  for (PetscInt b = 1; b <= CK_ANALYSIS_BANDS; ++b) {
+    const PetscInt edge = (PetscInt)round(pow((double)end, (double)b / CK_ANALYSIS_BANDS));
+
+    if (edge > a->band[a->nbands]) a->band[++a->nbands] = edge;
+  }
+  PetscCall(PetscCalloc1(a->nbands * CK_ANALYSIS_QUANTILES, &a->band_quantiles));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Allocate(Sweep *s)
 {
   const CkAnalysis a = s->a;
 
   PetscFunctionBeginUser;
   a->frequencies = CkSeriesFrequencies(a->n);
+  PetscCall(MakeBands(a));
   a->columns.bound95 = CkBinomialBound(a->nlags - 1, 0.05, 0.01);
   a->columns.bound99 = CkBinomialBound(a->nlags - 1, 0.01, 0.01);
   PetscCall(PetscMalloc2(a->frequencies, &a->amplitude, a->frequencies, &a->amplitude_std));
@@ -300,7 +339,8 @@ static PetscErrorCode Allocate(Sweep *s)
                          a->nlags, &a->outside95, a->nlags, &a->outside99));
   PetscCall(PetscMalloc1((size_t)a->n * (size_t)a->info.replicas * (size_t)a->k, &a->y));
   PetscCall(PetscMalloc3(a->n, &s->x, a->frequencies, &s->amplitude, a->nlags, &s->r));
-  PetscCall(PetscCalloc1((size_t)a->nlags * CK_ANALYSIS_BINS, &s->bins));
+  PetscCall(CkCountsCreate(a->nlags, CK_ANALYSIS_BINS, -1, 2. / CK_ANALYSIS_BINS, &s->correlations));
+  PetscCall(CkCountsCreate(a->nbands, LEVELS, LEAST_LEVEL, LEVEL_WIDTH, &s->levels));
   PetscCall(CkSeriesCreate(a->n, &s->series));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -321,14 +361,12 @@ PetscErrorCode CkAnalysisSweep(CkAnalysis a)
   PetscCall(PetscMalloc1((size_t)s.at.length, &sums));
   PetscCall(CkGroupSumGet(sum, sums));
   PetscCall(CkGroupSumDestroy(&sum));
-  for (PetscInt first = 0; first < a->nlags; first += LAGS) /* below 2^31 numbers, whatever the number of lags */
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s.bins + (size_t)first * CK_ANALYSIS_BINS,
-                               PetscMin(LAGS, a->nlags - first) * CK_ANALYSIS_BINS, MPI_INT64_T, MPI_SUM, a->comm));
   PetscCall(Finish(&s, sums));
-  Quantiles(a, s.bins);
+  PetscCall(Quantiles(&s));
   PetscCall(CkSeriesDestroy(&s.series));
   PetscCall(PetscFree(sums));
   PetscCall(PetscFree3(s.x, s.amplitude, s.r));
-  PetscCall(PetscFree(s.bins));
+  PetscCall(CkCountsDestroy(&s.correlations));
+  PetscCall(CkCountsDestroy(&s.levels));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

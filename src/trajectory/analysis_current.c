@@ -69,6 +69,8 @@ static PetscErrorCode Expect(CkAnalysis a)
   else {
     PetscCall(PetscSNPrintf(a->from, sizeof(a->from), "%s", a->H ? "from H" : "from D, for small eta"));
     a->expected = PETSC_TRUE;
+    PetscCall(PetscMalloc1(a->k / 2, &a->rotation_expected));
+    PetscCall(CkCirculationRotation(&a->blocks, a->A_expected, a->rotation_expected));
     Compare(a);
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -50,8 +50,8 @@ static PetscErrorCode CurrentRows(CkAnalysis a, CkTable rows)
                          ">= %.4g; %.4g", c->entropy, c->entropy_lower));
   else PetscCall(CkTableRow(rows, "entropy production", why, "no bound"));
   if (a->expected)
-    PetscCall(
-      CkTableRow(rows, "theory", a->from, "measured = %.3g x expected, correlation %.3g", a->slope, a->correlation));
+    PetscCall(CkTableRow(rows, "theory", a->from, "measured = %.3g x expected, correlation %.3g; largest rotation %.4g",
+                         a->slope, a->correlation, a->rotation_expected[0]));
   else PetscCall(CkTableRow(rows, "theory", a->from, "no expectation"));
   if (a->D)
     PetscCall(CkTableRow(rows, "share of tr D", "in the eigenvectors of -trajectory_spectrum", "%.3g", a->retained));

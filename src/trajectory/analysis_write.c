@@ -29,17 +29,23 @@ static PetscErrorCode Square(CkFile file, const char path[], PetscInt64 k, const
 
 static PetscErrorCode WriteSpectrum(CkAnalysis a, CkFile file)
 {
-  double *frequency;
+  const double     unit = 1 / ((double)(a->n - 1) * a->dt);
+  const PetscInt64 shape[] = {a->nbands, CK_ANALYSIS_QUANTILES};
+  double          *frequency;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(a->frequencies, &frequency));
-  for (PetscInt f = 0; f < a->frequencies; ++f) frequency[f] = (double)f / ((double)(a->n - 1) * a->dt);
+  PetscCall(PetscMalloc1(PetscMax(a->frequencies, a->nbands), &frequency));
+  for (PetscInt f = 0; f < a->frequencies; ++f) frequency[f] = (double)f * unit;
   PetscCall(Vector(file, "/increments/frequency", a->frequencies, frequency, "1/time",
                    "cycles per unit of time, eta x updates"));
   PetscCall(Vector(file, "/increments/amplitude", a->frequencies, a->amplitude, "weight",
                    "|rfft| of the increments, mean over the series"));
   PetscCall(Vector(file, "/increments/amplitude_std", a->frequencies, a->amplitude_std, "weight",
                    "standard deviation over the series"));
+  for (PetscInt b = 0; b < a->nbands; ++b) frequency[b] = (double)(a->band[b] + a->band[b + 1] - 1) / 2 * unit;
+  PetscCall(Vector(file, "/increments/band_frequency", a->nbands, frequency, "1/time", "middles of bands"));
+  PetscCall(CkFileWriteAll(file, "/increments/quantiles", CK_F64, 2, shape, a->band_quantiles, "weight",
+                           "mean amplitude in each band: 5, 25, 50, 75 and 95% of the series that move, to 1.2%"));
   PetscCall(CkFileWriteReal(file, "/increments", "white_level", a->columns.white_level));
   PetscCall(CkFileWriteReal(file, "/increments", "low", a->columns.low));
   PetscCall(CkFileWriteReal(file, "/increments", "high", a->columns.high));
@@ -104,9 +110,12 @@ static PetscErrorCode WriteMatrices(CkAnalysis a, CkFile file)
   PetscCall(Square(file, "/circulation/significance", a->k, c->pair_p, "1",
                    "probability of so large a current by chance, adjusted for all pairs; 0 on the diagonal"));
   PetscCall(Square(file, "/circulation/covariance", a->k, a->blocks.covariance, "weight^2", "of the projections"));
-  if (a->expected)
+  if (a->expected) {
     PetscCall(
       Square(file, "/circulation/expected", a->k, a->A_expected, "weight^2/time", "current that theory expects"));
+    PetscCall(Vector(file, "/circulation/rotation_expected", c->planes, a->rotation_expected, "1/time",
+                     "rotation frequencies of that current"));
+  }
   PetscCall(Vector(file, "/circulation/area_rates", c->planes, c->area_value, "weight^2/time",
                    "A has the eigenvalues +- i times these"));
   PetscCall(Vector(file, "/circulation/rotation", c->planes, c->rotation, "1/time",

@@ -13,6 +13,7 @@ enum {
   CK_ANALYSIS_GROUP = 32,  /* columns whose sums are added first: part of what the bits depend on */
   CK_ANALYSIS_BINS = 2000, /* of autocorrelations in -1 .. 1, for quantiles */
   CK_ANALYSIS_QUANTILES = 5,
+  CK_ANALYSIS_BANDS = 100, /* of frequencies, at most */
   CK_ANALYSIS_BLOCKS = 16, /* for the drift of a column's mean */
   CK_ANALYSIS_LEAST = 32   /* snapshots after the burn-in */
 };
@@ -96,9 +97,11 @@ struct _p_CkAnalysis {
   PetscInt           frequencies, nlags;
   PetscInt          *lag;                       /* [nlags] */
   double            *amplitude, *amplitude_std; /* [frequencies] */
-  double            *r, *r_std, *quantiles;     /* [nlags], [nlags], [nlags x CK_ANALYSIS_QUANTILES] */
-  double            *outside95, *outside99;     /* [nlags] share of the series that move */
-  double            *y;                         /* [n x replicas x k] */
+  PetscInt           nbands, *band;             /* [nbands + 1] frequencies at which bands begin */
+  double            *band_quantiles; /* [nbands x CK_ANALYSIS_QUANTILES] of the series' mean amplitude in a band */
+  double            *r, *r_std, *quantiles; /* [nlags], [nlags], [nlags x CK_ANALYSIS_QUANTILES] */
+  double            *outside95, *outside99; /* [nlags] share of the series that move */
+  double            *y;                     /* [n x replicas x k] */
   CkColumnStatistics columns;
   CkScalarStatistics scalars;
   CkStationarity     stationarity;
@@ -106,6 +109,7 @@ struct _p_CkAnalysis {
   CkCirculation      circulation;        /* where the verdict is yes, no or drift */
   PetscBool          expected, stable;   /* A_expected is there */
   double            *A_expected;         /* [k x k] (V.9) */
+  double            *rotation_expected;  /* [k / 2] (V.5) of it */
   char               from[96];           /* what it was made from, or why it was not */
   double             slope, correlation; /* of measured against expected, over pairs */
   CkVerdictKind      verdict;

@@ -348,3 +348,18 @@ PetscErrorCode CkCirculationDestroy(CkCirculation *r)
   PetscCall(PetscFree4(r->area_value, r->rotation, r->rotation_error, r->rotation_null));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+PetscErrorCode CkCirculationRotation(const CkBlockAreas *b, const double A[], double frequencies[])
+{
+  const PetscInt n = b->k * b->k;
+  CkCirculation  r = {.k = 0};
+  Work           w = {.blocks = b, .result = &r};
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc3(n, &w.whiten, n, &w.matrix, n, &w.product));
+  PetscCall(Whitening(&w));
+  PetscCheck(!r.singular, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "Rotations in directions that are not independent");
+  PetscCall(Rotation(&w, A, frequencies));
+  PetscCall(PetscFree3(w.whiten, w.matrix, w.product));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -59,3 +59,6 @@ typedef struct {
    computed: there are no coordinates of covariance 1. */
 PetscErrorCode CkCirculationCompute(const CkBlockAreas *blocks, const CkCirculationPlan *plan, CkCirculation *result);
 PetscErrorCode CkCirculationDestroy(CkCirculation *result);
+/* Rotation frequencies (V.5) [k / 2], descending, of another antisymmetric A [k x k] in the same coordinates; Sigma of
+   the blocks is not singular. */
+PetscErrorCode CkCirculationRotation(const CkBlockAreas *blocks, const double A[], double frequencies[]);

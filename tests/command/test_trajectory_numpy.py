@@ -65,6 +65,7 @@ class Trajectory(unittest.TestCase):
             np.testing.assert_allclose(file["increments/amplitude"], amplitude.mean(axis=1), rtol=1e-10)
             np.testing.assert_allclose(file["increments/amplitude_std"], amplitude.std(axis=1), rtol=1e-8)
             np.testing.assert_allclose(file["increments/frequency"], np.fft.rfftfreq(n - 1, 0.5), atol=1e-12)
+            self.assert_bands(file["increments"], np.delete(amplitude, [11, 51], axis=1), n, 0.5)
             lag = file["autocorrelation/lag"][...]
             np.testing.assert_array_equal(lag, n * np.arange(50) // 50)
             moving = np.delete(x, 11, axis=2).reshape(n, -1)
@@ -92,6 +93,17 @@ class Trajectory(unittest.TestCase):
             keep = 0.8 ** np.arange(300, -1, -1)
             np.testing.assert_allclose(file["gradient_norm_average"][-1], (keep * norm).sum() / keep.sum(), rtol=1e-12)
             self.assertEqual(int(file.attrs["series_constant"]), 2)
+
+    def assert_bands(self, group, amplitude, n, dt):
+        """Bands are all frequencies but 0 and half the sampling rate; quantiles lie between two of the series, to a bin of
+        0.005 decades."""
+        end = (n - 2) // 2 + 1
+        edges = np.unique(np.rint(end ** (np.arange(101) / 100)).astype(int))
+        np.testing.assert_allclose(group["band_frequency"], (edges[:-1] + edges[1:] - 1) / 2 / (n - 1) / dt, rtol=1e-12)
+        level = np.array([amplitude[i:j].mean(axis=0) for i, j in zip(edges, edges[1:])])
+        for share, found in zip([0.05, 0.25, 0.5, 0.75, 0.95], group["quantiles"][...].T):
+            low, high = (np.quantile(level, share, axis=1, method=method) for method in ("lower", "higher"))
+            self.assertTrue(np.all(found >= low * 10 ** -0.0051) and np.all(found <= high * 10 ** 0.0051))
 
     def test_weights_that_decay_to_nothing_leave_no_gap(self):
         """Weight decay takes weights without gradient to numbers whose squares are zero."""

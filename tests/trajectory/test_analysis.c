@@ -122,6 +122,7 @@ static uint64_t Bits(CkAnalysis a)
   hash = CkChecksum(hash, a->r, sizeof(double) * (size_t)a->nlags);
   hash = CkChecksum(hash, a->r_std, sizeof(double) * (size_t)a->nlags);
   hash = CkChecksum(hash, a->quantiles, sizeof(double) * (size_t)a->nlags * CK_ANALYSIS_QUANTILES);
+  hash = CkChecksum(hash, a->band_quantiles, sizeof(double) * (size_t)a->nbands * CK_ANALYSIS_QUANTILES);
   hash = CkChecksum(hash, a->outside95, sizeof(double) * (size_t)a->nlags);
   hash = CkChecksum(hash, a->y, sizeof(double) * (size_t)(a->n * a->info.replicas * a->k));
   hash = CkChecksum(hash, a->circulation.A, sizeof(double) * (size_t)(a->k * a->k));
@@ -255,7 +256,7 @@ static void expected_currents(void **state)
   const double     vectors[] = {r, r, r, -r}, values[] = {1.5, 0.5};
   const double     K[] = {pow(1 - eta, 10), 0, 0, pow(1 - 4 * eta, 10)};
   const PetscInt64 shape[] = {2, 2};
-  double           Sigma[4], *y, A;
+  double           Sigma[4], *y, A, det;
   Process          p;
   CkFile           file;
   CkTrajectory     trajectory;
@@ -289,6 +290,8 @@ static void expected_currents(void **state)
     assert_true(a->expected);
     assert_close(a->retained, 1, 1e-14, 1);
     assert_close(a->circulation.A[1], A, 4, a->circulation.A_error[1]);
+    det = a->blocks.covariance[0] * a->blocks.covariance[3] - pow(a->blocks.covariance[1], 2);
+    assert_close(a->rotation_expected[0], fabs(a->A_expected[1]) / 2 / sqrt(det), 1e-12, a->rotation_expected[0]);
     assert_close(a->A_expected[1], A, 0.2, fabs(A)); /* covariance from 1200 time units, 5%; eta h/2, 2% */
     assert_close(a->slope, 1, 4 * a->circulation.A_error[1] / fabs(A) + 0.2, 1);
     Release(&a, &trajectory);

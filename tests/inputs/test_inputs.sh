@@ -17,6 +17,8 @@ for file in "$inputs"/*.yml; do
   command=${name##*-}
   case $name in
     fig3-tiny-fc) command=train data=(-data "$work/classes.h5") ;;
+    circulation-tiny-fc) command=train data=(-data "$work/classes.h5" -data_count 320 -dynamics_epochs 60000) ;;
+    circulation-tiny-fc-spectrum) data=(-data "$work/classes.h5" -data_count 320) ;;
     *-2-classes-*) data=(-data "$work/classes.h5") ;;
     *-lenet-classes-* | *-lenet-series-*) data=(-data synthetic -data_shape '1,28,28' -data_classes 10) ;; # with a count of its own
     *mnist*) data=(-data synthetic -data_shape '1,28,28' -data_classes 10 -data_count 60000) ;;

@@ -15,8 +15,8 @@ import sys
 import time
 
 BARS = " ▁▂▃▄▅▆▇█"
-SHOWN = (("loss", "training loss", "{:.5g}"), ("error", "training error", "{:.2%}"), ("test_loss", "test loss", "{:.5g}"),
-         ("test_error", "test error", "{:.2%}"))
+SHOWN = (("loss", "training loss", "{:.5g}"), ("error", "training error", "{:.2%}"), ("free_energy", "free energy", "{:.5g}"),
+         ("test_loss", "test loss", "{:.5g}"), ("test_error", "test error", "{:.2%}"))
 
 
 class Journal:

@@ -16,6 +16,8 @@
     entropy_sgd   L inner updates around x, then a step of x towards their average       (Y.2) to (Y.4)
     elastic_sgd   sgd of replicas x_a, and x_a <- x_a - rho (x_a - mean of the replicas) (Y.7)
     parle         entropy_sgd of replicas, pulled likewise after each L inner updates    (Y.5), (Y.6)
+    jko           N(x, s^2) takes a Wasserstein proximal step of length eta on the
+                  free energy E f - T entropy; x are the means of independent weights  (J.1) to (J.8)
   A type is one file and one line in dynamics_types.c.
 
   Batches are drawn without replacement (a fresh permutation of the samples each epoch, a function of seed and epoch) or
@@ -34,6 +36,8 @@ typedef struct {
   PetscInt epoch, step; /* epochs finished, updates done */
   double   loss, error; /* mean over the epoch's batches, as they were met in training mode; error: share of wrong
                            predictions in 0 .. 1, NaN for losses that predict nothing */
+  double free_energy;   /* jko: of the density whose mean loss that is; other types: NaN, as the next two */
+  double iterations, residual;  /* jko: inner iterations of the step, and the residual (J.5) they ended with */
   double test_loss, test_error; /* at the end of the epoch; NaN without test data */
   double rate;                  /* learning rate of the epoch's last update */
   double seconds;               /* of the epoch, without the evaluation on test data */
@@ -91,10 +95,12 @@ PetscErrorCode CkDynamicsGetBatches(CkDynamics dynamics, PetscInt *batch, PetscI
 PetscErrorCode CkDynamicsGetMode(CkDynamics dynamics, CkMode *mode);
 /* t: the learning rates (sde: the time steps) of all updates so far, added. */
 PetscErrorCode CkDynamicsGetTime(CkDynamics dynamics, double *time);
-/* Vectors of length d held over all ranks, x among them, and samples whose gradients an epoch takes; after set-up. */
+/* Vectors of length d held over all ranks, x among them, and samples whose gradients an epoch takes (jko: an inner
+ * iteration); after set-up. */
 PetscErrorCode CkDynamicsGetCost(CkDynamics dynamics, double *vectors, double *samples);
-/* The weights of a network's run as a state file; of several replicas docs/formats.md, "Replicas": all of them, and as
- * the state their consensus, or replica 0 where they have none. Collective on the communicator of the replicas. */
+/* The weights of a network's run as a state file, and where they are means their deviations; of several replicas
+ * docs/formats.md, "Replicas": all of them, and as the state their consensus, or replica 0 where they have none.
+ * Collective on the communicator of the replicas. */
 PetscErrorCode CkDynamicsWrite(CkDynamics dynamics, const char file[]);
 /* Loss and state stand at replica number m of this group, until the next step; x: its weights, borrowed. */
 PetscErrorCode CkDynamicsSelectReplica(CkDynamics dynamics, PetscInt m, Vec *x);

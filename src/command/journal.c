@@ -81,22 +81,25 @@ PetscErrorCode CkJournalOpen(MPI_Comm comm, const char name[], const char net[],
 
 PetscErrorCode CkJournalEpoch(CkJournal j, const CkEpochReport *r, double left)
 {
-  const double numbers[] = {r->loss, r->error, r->test_loss, r->test_error, r->rate, r->seconds, left};
-  char         line[LINE], text[7][32], stamp[32];
-  PetscMPIInt  due;
+  const double numbers[] = {r->loss,    r->error, r->test_loss,   r->test_error, r->rate,
+                            r->seconds, left,     r->free_energy, r->iterations, r->residual};
+  enum { NUMBERS = sizeof(numbers) / sizeof(numbers[0]) };
+  char        line[LINE], text[NUMBERS][32], stamp[32];
+  PetscMPIInt due;
 
   PetscFunctionBeginUser;
   if (!j) PetscFunctionReturn(PETSC_SUCCESS);
   due = r->epoch == j->epochs || MPI_Wtime() - j->last >= 1;
   PetscCallMPI(MPI_Bcast(&due, 1, MPI_INT, 0, j->comm));
   if (!due) PetscFunctionReturn(PETSC_SUCCESS);
-  for (int i = 0; i < 7; ++i) Number(numbers[i], text[i]);
+  for (int i = 0; i < NUMBERS; ++i) Number(numbers[i], text[i]);
   CkTimeStamp(stamp);
   snprintf(line, sizeof(line),
            "{\"epoch\": %" PetscInt_FMT ", \"step\": %" PetscInt_FMT
            ", \"loss\": %s, \"error\": %s, \"test_loss\": %s, \"test_error\": %s, \"rate\": %s, \"seconds\": %s, "
-           "\"left\": %s, \"at\": \"%s\"}",
-           r->epoch, r->step, text[0], text[1], text[2], text[3], text[4], text[5], text[6], stamp);
+           "\"left\": %s, \"free_energy\": %s, \"iterations\": %s, \"residual\": %s, \"at\": \"%s\"}",
+           r->epoch, r->step, text[0], text[1], text[2], text[3], text[4], text[5], text[6], text[7], text[8], text[9],
+           stamp);
   PetscCall(WriteLine(j, line));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

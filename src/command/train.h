@@ -5,7 +5,7 @@
 #include <clarkia/recorder.h>
 
 /* train.h: a run of `clarkia train` (train.c), and what it prints about itself (train_report.c). */
-enum { CK_TRAIN_SAVES = 32, CK_TRAIN_NUMBERS = 8 };
+enum { CK_TRAIN_SAVES = 32, CK_TRAIN_NUMBERS = 11 };
 
 typedef struct {
   MPI_Comm      comm;

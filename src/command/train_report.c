@@ -19,8 +19,9 @@ void CkTrainSaveName(const char output[], double fraction, char name[PETSC_MAX_P
 static void PackReport(CkTraining *t)
 {
   const CkEpochReport *r = &t->last;
-  const double         numbers[CK_TRAIN_NUMBERS] = {(double)r->epoch, (double)r->step, r->loss, r->error,
-                                                    r->test_loss,     r->test_error,   r->rate, r->seconds};
+  const double         numbers[CK_TRAIN_NUMBERS] = {(double)r->epoch, (double)r->step, r->loss,    r->error,
+                                                    r->test_loss,     r->test_error,   r->rate,    r->seconds,
+                                                    r->free_energy,   r->iterations,   r->residual};
 
   memcpy(t->report, numbers, sizeof(numbers));
 }
@@ -36,7 +37,10 @@ void CkTrainUnpackReport(CkTraining *t)
                             .test_loss = n[4],
                             .test_error = n[5],
                             .rate = n[6],
-                            .seconds = n[7]};
+                            .seconds = n[7],
+                            .free_energy = n[8],
+                            .iterations = n[9],
+                            .residual = n[10]};
 }
 
 /* Each of the first epochs and the last one; of many short ones between them one a second. */
@@ -54,7 +58,7 @@ PetscErrorCode CkTrainReportEpoch(CkDynamics dynamics, const CkEpochReport *repo
   CkTraining *t = (CkTraining *)context;
   PetscInt    epochs;
   double      remaining_seconds;
-  char        test[96] = "", seconds[32], left[32], remaining[48] = "";
+  char        density[96] = "", test[96] = "", seconds[32], left[32], remaining[48] = "";
 
   PetscFunctionBeginUser;
   PetscCall(CkDynamicsGetProgress(dynamics, NULL, &epochs, NULL));
@@ -63,13 +67,17 @@ PetscErrorCode CkTrainReportEpoch(CkDynamics dynamics, const CkEpochReport *repo
   t->last = *report;
   PackReport(t);
   if (!WorthALine(t, report, epochs)) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!isnan(report->free_energy))
+    snprintf(density, sizeof(density), "  free energy %.8g (%g iterations, residual %.2g)", report->free_energy,
+             report->iterations, report->residual);
   if (!isnan(report->test_loss))
     snprintf(test, sizeof(test), "  test loss %.5g error %.2f%%", report->test_loss, 100 * report->test_error);
   CkFormatSeconds(report->seconds, seconds);
   CkFormatSeconds(remaining_seconds, left);
   if (report->epoch < epochs) snprintf(remaining, sizeof(remaining), ", %s left", left);
-  PetscCall(CkLog(t->comm, "epoch %" PetscInt_FMT "/%" PetscInt_FMT "  loss %.5g error %.2f%%%s  rate %g  %s%s",
-                  report->epoch, epochs, report->loss, 100 * report->error, test, report->rate, seconds, remaining));
+  PetscCall(CkLog(t->comm, "epoch %" PetscInt_FMT "/%" PetscInt_FMT "  loss %.5g error %.2f%%%s%s  rate %g  %s%s",
+                  report->epoch, epochs, report->loss, 100 * report->error, density, test, report->rate, seconds,
+                  remaining));
   PetscCall(CkJournalEpoch(t->journal, report, remaining_seconds));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -157,6 +165,8 @@ PetscErrorCode CkTrainPrintSummary(const CkTraining *t)
     PetscCall(CkTableRow(rows, "training loss", "mean over the last epoch", "%.6g", t->last.loss));
     PetscCall(CkTableRow(rows, "training error", "mean over the last epoch", "%.3f%%", 100 * t->last.error));
   }
+  if (epoch > 0 && !isnan(t->last.free_energy))
+    PetscCall(CkTableRow(rows, "free energy", "before the last step, as the loss", "%.8g", t->last.free_energy));
   if (epoch > 0 && !isnan(t->last.test_loss)) {
     PetscCall(CkTableRow(rows, "test loss", "", "%.6g", t->last.test_loss));
     PetscCall(CkTableRow(rows, "test error", "", "%.3f%%", 100 * t->last.test_error));

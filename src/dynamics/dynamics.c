@@ -38,7 +38,7 @@ static const CkOption type_table[] = {
   {"dynamics_refresh", CK_OPTION_INT, "1", 1, 1024, NULL,
    "sde: D is that of the point where every so many updates begin; more than one needs as many vectors"},
   {"dynamics_temperature", CK_OPTION_REAL, NULL, 0, 1e300, NULL,
-   "sgld: T of the noise sqrt(2 T rate) in every weight and update"},
+   "sgld: T of the noise sqrt(2 T rate) in every weight and update; jko: weight of the entropy in the free energy"},
   {"dynamics_inner", CK_OPTION_INT, "25", 1, 2147483647, NULL,
    "entropy_sgd, parle: inner updates between two steps of the weights"},
   {"dynamics_average", CK_OPTION_REAL, "0.75", 0, 0.9999999, NULL,
@@ -56,6 +56,17 @@ static const CkOption type_table[] = {
    "entropy_sgd, parle: momentum of these steps, in Nesterov's form"},
   {"dynamics_elasticity", CK_OPTION_REAL, "0.1", 0, 1e300, NULL,
    "elastic_sgd, parle: strength of the pull of the replicas' mean, once a step of the weights"},
+  {"dynamics_deviation", CK_OPTION_REAL, "0.01", 1e-150, 1e150, NULL,
+   "jko: standard deviation of every weight at the start"},
+  {"dynamics_points", CK_OPTION_STRING, "signs", 0, 0, "signs|normal",
+   "jko: means over the density are those over points mean +- deviation z, z random signs or normal numbers"},
+  {"dynamics_pairs", CK_OPTION_INT, "4", 1, 1024, NULL,
+   "jko: such pairs of points, a power of two for signs; an inner iteration takes two gradients a pair"},
+  {"dynamics_tolerance", CK_OPTION_REAL, NULL, 1e-300, 1, NULL,
+   "jko: share of their norm to which means and deviations obey their equations when inner iterations end; unset: 1e-3 "
+   "for networks, whose gradients may jump, 1e-10 for landscapes"},
+  {"dynamics_iterations", CK_OPTION_INT, "200", 1, 2147483647, NULL,
+   "jko: inner iterations of a step after which it is an error"},
   {0}};
 
 PetscErrorCode CkDynamicsRegisterOptions(void)
@@ -303,6 +314,9 @@ static PetscErrorCode EvaluateMine(CkDynamics dynamics, double mine[])
     PetscCall(CkDynamicsSelect(dynamics, m));
     numbers[CK_LOSS] = (double)(member->loss_sum / member->seen);
     numbers[CK_ERROR] = net ? 1 - (double)member->correct / (double)member->seen : NAN;
+    numbers[CK_FREE_ENERGY] = member->proximal.free_energy;
+    numbers[CK_ITERATIONS] = member->proximal.iterations;
+    numbers[CK_RESIDUAL] = member->proximal.residual;
     PetscCall(EvaluateTest(dynamics, dynamics->x, &numbers[CK_TEST_LOSS], &numbers[CK_TEST_ERROR]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -342,6 +356,9 @@ static PetscErrorCode MakeReport(CkDynamics dynamics, CkEpochReport *report)
                             .step = dynamics->step,
                             .loss = mean[CK_LOSS],
                             .error = mean[CK_ERROR],
+                            .free_energy = mean[CK_FREE_ENERGY],
+                            .iterations = mean[CK_ITERATIONS],
+                            .residual = mean[CK_RESIDUAL],
                             .test_loss = mean[CK_TEST_LOSS],
                             .test_error = mean[CK_TEST_ERROR],
                             .rate = dynamics->rate,
@@ -370,6 +387,7 @@ static PetscErrorCode BeginEpoch(CkDynamics dynamics)
   PetscCall(CkDynamicsDrawOrder(dynamics));
   dynamics->now->loss_sum = 0;
   dynamics->now->correct = dynamics->now->seen = 0;
+  dynamics->now->proximal = CkNoProximal();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -387,12 +405,13 @@ static PetscErrorCode UpdateOnce(CkDynamics dynamics, double *time)
 
   PetscFunctionBeginUser;
   dynamics->rate = CkScheduleRate(&dynamics->schedule, dynamics->step, dynamics->updates);
-  update = (CkUpdate){.n = batch.n, .time = dynamics->rate};
+  update = (CkUpdate){.n = batch.n, .time = dynamics->rate, .proximal = CkNoProximal()};
   PetscCall(dynamics->type->step(dynamics, &batch, &update));
   PetscCall(UpdateRunningStatistics(dynamics));
   now->loss_sum += (long double)update.mean * update.n;
   now->correct += update.correct;
   now->seen += update.n;
+  now->proximal = update.proximal;
   *time = update.time;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -536,7 +555,8 @@ PetscErrorCode CkDynamicsGetCost(CkDynamics dynamics, double *vectors, double *s
   *vectors =
     (double)dynamics->nmembers * (1 + (double)(type->countvectors ? type->countvectors(dynamics) : type->vectors)) +
     (type->meets ? 1 : 0);
-  *samples = (double)R * (double)dynamics->N * (type->sampling == CK_SAMPLING_COUNT ? (double)dynamics->updates : 1);
+  *samples = (double)R * (double)dynamics->N * (type->sampling == CK_SAMPLING_COUNT ? (double)dynamics->updates : 1) *
+             (type->countgradients ? (double)type->countgradients(dynamics) : 1);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

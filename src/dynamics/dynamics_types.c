@@ -5,7 +5,7 @@
 
 static const CkDynamicsType *const types[] = {
   &CkDynamicsSGD,        &CkDynamicsGD,         &CkDynamicsSDE,   &CkDynamicsSGLD, &CkDynamicsSGDGaussian,
-  &CkDynamicsEntropySGD, &CkDynamicsElasticSGD, &CkDynamicsParle, &CkDynamicsODE,
+  &CkDynamicsEntropySGD, &CkDynamicsElasticSGD, &CkDynamicsParle, &CkDynamicsODE,  &CkDynamicsJKO,
 };
 
 enum { TYPES = sizeof(types) / sizeof(types[0]) };

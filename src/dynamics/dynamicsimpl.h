@@ -3,6 +3,7 @@
 #include "momentum.h"
 #include "schedule.h"
 #include <clarkia/dynamics.h>
+#include <math.h>
 
 /*
   dynamicsimpl.h: what a type of dynamics implements. dynamics.c chooses batches, counts epochs, keeps the running
@@ -17,11 +18,22 @@ typedef enum {
   CK_SAMPLING_WHOLE  /* all of them in their order: an epoch is one update */
 } CkSampling;
 
+/* What types tell whose updates move a density by iteration; preset to NaN. */
+typedef struct {
+  double free_energy, iterations, residual; /* before the move; inner ones of the move, where they ended */
+} CkProximal;
+
+static inline CkProximal CkNoProximal(void)
+{
+  return (CkProximal){.free_energy = NAN, .iterations = NAN, .residual = NAN};
+}
+
 /* What an update has met. */
 typedef struct {
-  double   mean; /* of f_k over the samples, before the move */
-  PetscInt correct, n;
-  double   time; /* by which t has grown; preset to the learning rate */
+  double     mean; /* of f_k over the samples, before the move */
+  PetscInt   correct, n;
+  double     time; /* by which t has grown; preset to the learning rate */
+  CkProximal proximal;
 } CkUpdate;
 
 typedef struct {
@@ -37,6 +49,8 @@ typedef struct {
   PetscErrorCode (*view)(CkDynamics dynamics, char text[], size_t length); /* its numbers, in one line */
   PetscErrorCode (*destroy)(CkDynamics dynamics);
   PetscInt (*countvectors)(CkDynamics dynamics); /* NULL: vectors */
+  /* Gradients over all samples that an update takes at the least. NULL: one. */
+  PetscInt (*countgradients)(CkDynamics dynamics);
   /* Hands to the keeper all that the next updates depend on, beside x and the numbers below; called between two
      updates, once for each replica; dynamics->x is there. NULL: nothing. */
   PetscErrorCode (*keep)(CkDynamics dynamics, CkKeeper keeper);
@@ -46,6 +60,8 @@ typedef struct {
   /* Whether dynamics->consensus becomes the mean of all replicas' x after update number dynamics->step - 1. NULL: the
      replicas know nothing of each other, and there is no consensus. */
   PetscBool (*meets)(CkDynamics dynamics);
+  /* Where x is the mean of a density of independent weights: their deviations. NULL: it is not. */
+  Vec (*getdeviations)(CkDynamics dynamics);
 } CkDynamicsType;
 
 /* One of this group's replicas. */
@@ -58,9 +74,11 @@ typedef struct {
   /* Sums over this epoch. */
   long double loss_sum;
   PetscInt64  correct, seen; /* right predictions; samples */
+  CkProximal  proximal;      /* of its last update */
 } CkMember;
 
-enum { CK_LOSS, CK_ERROR, CK_TEST_LOSS, CK_TEST_ERROR, CK_NUMBERS }; /* what is known of a replica after an epoch */
+/* What is known of a replica after an epoch; NaN: there is no such number. */
+enum { CK_LOSS, CK_ERROR, CK_FREE_ENERGY, CK_ITERATIONS, CK_RESIDUAL, CK_TEST_LOSS, CK_TEST_ERROR, CK_NUMBERS };
 
 #define CK_MAX_MARKS 64
 #define CK_MAX_WATCHES 8
@@ -159,7 +177,7 @@ const CkDynamicsType *CkDynamicsFindType(const char name[]); /* NULL: none of th
 void                        CkDynamicsNameTypes(const char key[], const char between[], char text[], size_t length);
 PetscBool                   CkDynamicsHeeds(const CkDynamicsType *type, const char key[]);
 extern const CkDynamicsType CkDynamicsSGD, CkDynamicsGD, CkDynamicsSDE, CkDynamicsSGLD, CkDynamicsSGDGaussian,
-  CkDynamicsEntropySGD, CkDynamicsElasticSGD, CkDynamicsParle, CkDynamicsODE;
+  CkDynamicsEntropySGD, CkDynamicsElasticSGD, CkDynamicsParle, CkDynamicsODE, CkDynamicsJKO;
 
 /* samplenoise.c: g = (1/N) sum_k (g_k + l2 x) + scale D^(1/2) z, D^(1/2) z = N^-1/2 Gc' z with z_k = standard normal
    number k of (seed, CK_RANDOM_NOISE, replica, step): one pass, docs/theory.md, eq. (N.2). update: mean, correct, n.

@@ -13,6 +13,7 @@ PetscErrorCode CkDynamicsMakeMembers(CkDynamics dynamics)
     dynamics->data = NULL;
     ierr = dynamics->type->setfromoptions(dynamics);
     dynamics->members[m].data = dynamics->data;
+    dynamics->members[m].proximal = CkNoProximal(); /* a run that goes on may be within an epoch */
     PetscCall(ierr);
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -1,5 +1,6 @@
 /* replicafile.c: the weights of a run, or of all of its replicas, in one file. */
 #include "dynamicsimpl.h"
+#include <math.h>
 
 /* Row number `replica` of a dataset from each group's first rank, `mine` of this group's. */
 static PetscErrorCode WriteRow(CkDynamics dynamics, CkFile file, const char path[], PetscInt m, const double row[])
@@ -17,7 +18,8 @@ static PetscErrorCode WriteRow(CkDynamics dynamics, CkFile file, const char path
 /* Loss and error of each replica over the last epoch. */
 static PetscErrorCode WriteNumbers(CkDynamics dynamics, CkFile file, PetscInt R)
 {
-  const char *const names[CK_NUMBERS] = {"training_loss", "training_error", "test_loss", "test_error"};
+  const char *const names[CK_NUMBERS] = {"training_loss", "training_error", "free_energy", "iterations",
+                                         "residual",      "test_loss",      "test_error"};
   const PetscInt64  shape = R;
   double           *column;
 
@@ -27,7 +29,7 @@ static PetscErrorCode WriteNumbers(CkDynamics dynamics, CkFile file, PetscInt R)
   for (int i = 0; i < CK_NUMBERS; ++i) {
     char path[64];
 
-    if (i >= CK_TEST_LOSS && !dynamics->test) continue;
+    if (isnan(dynamics->numbers[i])) continue;
     for (PetscInt r = 0; r < R; ++r) column[r] = dynamics->numbers[r * CK_NUMBERS + i];
     PetscCall(PetscSNPrintf(path, sizeof(path), "/replicas/%s", names[i]));
     PetscCall(CkFileWriteAll(file, path, CK_F64, 1, &shape, column, "1",
@@ -39,18 +41,13 @@ static PetscErrorCode WriteNumbers(CkDynamics dynamics, CkFile file, PetscInt R)
 }
 
 /* The group /replicas; members are chosen one after the other. */
-static PetscErrorCode WriteReplicas(CkFile file, void *context)
+static PetscErrorCode WriteReplicas(CkDynamics dynamics, CkFile file, PetscInt R)
 {
-  CkDynamics    dynamics = (CkDynamics)context;
-  PetscInt      R;
-  PetscInt64    shape[2];
+  PetscInt64    shape[2] = {R, dynamics->d};
   const double *x;
 
   PetscFunctionBeginUser;
-  PetscCall(CkReplicasGetCounts(dynamics->replicas, &R, NULL, NULL, NULL));
   PetscCall(CkFileCreateGroup(file, "/replicas"));
-  shape[0] = R;
-  shape[1] = dynamics->d;
   PetscCall(CkFileCreateDataset(file, "/replicas/weights", CK_F64, 2, shape, "1",
                                 "weights of each replica, in the order of the tensors of /state that are trained"));
   shape[1] = dynamics->buffers;
@@ -67,6 +64,39 @@ static PetscErrorCode WriteReplicas(CkFile file, void *context)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The group /density, likewise. */
+static PetscErrorCode WriteDensity(CkDynamics dynamics, CkFile file, PetscInt R)
+{
+  const PetscInt64 shape[2] = {R, dynamics->d};
+  double          *row;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkFileCreateGroup(file, "/density"));
+  PetscCall(CkFileCreateDataset(file, "/density/deviations", CK_F64, 2, shape, "1",
+                                "standard deviations of the weights of each replica, whose means are what is called "
+                                "weights in this file, in the order of the tensors of /state that are trained"));
+  PetscCall(PetscMalloc1(dynamics->d, &row));
+  for (PetscInt m = 0; m < dynamics->nmembers; ++m) {
+    PetscCall(CkDynamicsSelect(dynamics, m));
+    PetscCall(CkLossGather(dynamics->loss, dynamics->type->getdeviations(dynamics), row));
+    PetscCall(WriteRow(dynamics, file, "/density/deviations", m, row));
+  }
+  PetscCall(PetscFree(row));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WriteMore(CkFile file, void *context)
+{
+  CkDynamics dynamics = (CkDynamics)context;
+  PetscInt   R;
+
+  PetscFunctionBeginUser;
+  PetscCall(CkReplicasGetCounts(dynamics->replicas, &R, NULL, NULL, NULL));
+  if (R > 1) PetscCall(WriteReplicas(dynamics, file, R));
+  if (dynamics->type->getdeviations) PetscCall(WriteDensity(dynamics, file, R));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CkDynamicsWrite(CkDynamics dynamics, const char file[])
 {
   PetscErrorCode ierr;
@@ -77,8 +107,7 @@ PetscErrorCode CkDynamicsWrite(CkDynamics dynamics, const char file[])
              "Only networks are written, after CkDynamicsSetUp()");
   PetscCall(CkReplicasGetCounts(dynamics->replicas, &R, NULL, NULL, NULL));
   if (R > 1 || dynamics->consensus) PetscCall(CkDynamicsShowResult(dynamics));
-  ierr =
-    CkStateWriteWith(dynamics->state, file, dynamics->epoch, dynamics->step, R > 1 ? WriteReplicas : NULL, dynamics);
+  ierr = CkStateWriteWith(dynamics->state, file, dynamics->epoch, dynamics->step, WriteMore, dynamics);
   PetscCall(CkDynamicsSelect(dynamics, 0));
   PetscCall(ierr);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -77,6 +77,23 @@ static inline void gradient(PetscInt n, const PetscInt *index, const double xi[]
   }
 }
 
+/* y that minimises f(y) + weight |y - x|^2/2: (H + weight) y = weight x - mean xi. */
+static inline void proximal_point(double weight, const double x[], double y[])
+{
+  double A[D][D + 1], xi[N * D], zero[D] = {0}, c[D];
+
+  draw_xi(N, xi);
+  gradient(N, NULL, xi, zero, c);
+  for (int i = 0; i < D; ++i) {
+    for (int j = 0; j < D; ++j) A[i][j] = H[i * D + j] + (i == j) * weight;
+    A[i][D] = weight * x[i] - c[i];
+  }
+  for (int p = 0; p < D; ++p)
+    for (int i = 0; i < D; ++i)
+      for (int j = D; i != p && j >= p; --j) A[i][j] -= A[i][p] / A[p][p] * A[p][j];
+  for (int i = 0; i < D; ++i) y[i] = A[i][D] / A[i][i];
+}
+
 static inline void compare(CkLoss loss, const double expected[], double tolerance)
 {
   const double *x;

@@ -124,23 +124,6 @@ static void parle_written_out(void **state)
     for (int i = 0; i < D; ++i) assert_close(found[r * D + i], x[r][i], 1e-12, 1);
 }
 
-/* The mean of the local Gibbs measure about x: x' with (H + 1/variance) x' = x/variance - c, c = mean xi. */
-static void local_mean(double scope, const double x[], double mean[])
-{
-  double A[D][D + 1], xi[N * D], zero[D] = {0}, c[D];
-
-  draw_xi(N, xi);
-  gradient(N, NULL, xi, zero, c);
-  for (int i = 0; i < D; ++i) {
-    for (int j = 0; j < D; ++j) A[i][j] = H[i * D + j] + (i == j) * scope;
-    A[i][D] = scope * x[i] - c[i];
-  }
-  for (int p = 0; p < D; ++p)
-    for (int i = 0; i < D; ++i)
-      for (int j = D; i != p && j >= p; --j) A[i][j] -= A[i][p] / A[p][p] * A[p][j];
-  for (int i = 0; i < D; ++i) mean[i] = A[i][D] / A[i][i];
-}
-
 /* T21: after a long round of inner updates with all samples the average is <x'> = (1 + variance H)^-1 x about the
  * minimum; with minibatches and noise its mean over replicas is, within three standard errors, for it is linear. */
 static void local_entropy_of_a_quadratic(void **state)
@@ -149,7 +132,7 @@ static void local_entropy_of_a_quadratic(void **state)
   double *points, mean[D], found[D];
 
   (void)state;
-  local_mean(0.8, x0, mean);
+  proximal_point(0.8, x0, mean); /* of the local Gibbs measure */
   run(PETSC_COMM_WORLD,
       "-dynamics_type entropy_sgd -dynamics_batch 0 -dynamics_inner 500 -dynamics_epochs 500 -dynamics_scope 0.8", 500,
       found);

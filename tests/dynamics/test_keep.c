@@ -14,7 +14,15 @@ static const char *const runs[] = {
   "-dynamics_type sde",
   "-dynamics_type sde -dynamics_refresh 4",
   "-dynamics_type ode",
+  "-dynamics_type jko -dynamics_temperature 0.1 -dynamics_pairs 2 -dynamics_tolerance 1e-3",
+  "-dynamics_type jko -dynamics_temperature 0.1 -dynamics_points normal -dynamics_pairs 2 -dynamics_tolerance 1e-3",
 };
+
+/* Updates with all samples take no size of a batch. */
+static PetscBool whole_sweeps(const char run[])
+{
+  return (PetscBool)(strstr(run, "type gd") || strstr(run, "type ode") || strstr(run, "type jko"));
+}
 
 static void keep_replicas(CkDynamics dynamics, CkReplicas replicas, MPI_Comm comm, PetscBool reads)
 {
@@ -100,7 +108,7 @@ static void the_bits_are_those_of_the_uninterrupted_run(void **state)
       CkDynamics    dynamics;
 
       snprintf(options, sizeof(options), "-dynamics_rate 0.02 -dynamics_epochs 20 %s%s", runs[r],
-               strstr(runs[r], "type gd") || strstr(runs[r], "type ode") ? "" : " -dynamics_batch 4");
+               whole_sweeps(runs[r]) ? "" : " -dynamics_batch 4");
       create(PETSC_COMM_WORLD, N, options, &loss, &dynamics);
       OK(run(dynamics, before, &whole));
       half = whole;

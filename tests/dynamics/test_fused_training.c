@@ -181,7 +181,7 @@ static void it_is_taken_where_it_can_be(void **state)
   }
 }
 
-/* The error names sample, epoch and step, and the updates before it are counted. */
+/* The error names sample, epoch and update, counted from 1, and the updates before it are counted. */
 static void divergence_is_named(void **state)
 {
   Network  n;
@@ -194,7 +194,7 @@ static void divergence_is_named(void **state)
   create_network(PETSC_COMM_WORLD, &n);
   assert_message(CkDynamicsRun(n.dynamics), "the loss of sample", "in training (epoch", "lower the learning rate");
   OK(CkDynamicsGetProgress(n.dynamics, NULL, NULL, &step));
-  snprintf(words, sizeof(words), "step %" PetscInt_FMT ")", step);
+  snprintf(words, sizeof(words), "update %" PetscInt_FMT ")", step + 1);
   assert_on_all_ranks(step > 0 && strstr(last_message, words) != NULL);
   destroy_network(&n);
 }

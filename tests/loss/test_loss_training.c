@@ -184,7 +184,7 @@ static void without_batch_norm_training_is_evaluation(void **state)
 }
 
 /* Weights so large that logits overflow, or that gradients leave the range of exact sums while the loss is still
-   finite: the step is named, on all ranks, and the loss can go on. */
+   finite: the update is named, counted from 1, on all ranks, and the loss can go on. */
 static void CheckDivergence(const char engine[], double scale, const char words[])
 {
   const TestLossKind kind = {"relu", PETSC_TRUE, engine, {6, 1, 1}, CK_HEAD_CROSS_ENTROPY, BuildRelu, NULL};
@@ -197,7 +197,7 @@ static void CheckDivergence(const char engine[], double scale, const char words[
   OK(VecScale(x, scale));
   OK(CkLossSetPoint(t.loss, x));
   assert_error_says(words, CkLossGradient(t.loss, &batch, NULL, g, NULL, NULL));
-  assert_on_all_ranks(strstr(test_message, "step 12") != NULL);
+  assert_on_all_ranks(strstr(test_message, "update 13") != NULL);
   OK(CkLossSetPoint(t.loss, start));
   OK(CkLossGradient(t.loss, &batch, NULL, g, NULL, NULL));
   OK(VecDestroy(&g));

@@ -76,7 +76,7 @@ if [ ! -s one.h5 ] || [ ! -s two.h5 ]; then stop "no result files"; fi
 
 # Restart: 108 short passes; told to stop after the first checkpoint, the job comes back and ends with the same values
 task=(-data synthetic -data_shape 32 -data_classes 13 -data_count 200 -net mlp -net_widths 600
-  -noise_gram_precision single -noise_memory 0.00001 -spectrum_residuals 0)
+  -noise_gram_precision single -noise_memory 0.00001 -engine_layer_form explicit -spectrum_residuals 0)
 echo "seed: 1" >restart.yml
 job=$(submit "$CLARKIA_HOME/jobs/restart.sbatch" gram restart.yml "${task[@]}" -output whole.h5)
 ends "$job" COMPLETED 180
